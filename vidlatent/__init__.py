@@ -1,0 +1,1 @@
+"""Compress video into latents and back, in bounded memory, exactly."""
