@@ -25,7 +25,7 @@ class ModelError(InputError):
     """A model name, configuration or weight file is wrong; the message names the key."""
 
 
-class BudgetTooSmall(InputError):
+class BudgetTooSmall(InputError):  # noqa: N818 - the public name
     """No plan fits the memory budget; the message names the smallest budget that would do."""
 
     def __init__(self, message: str, *, smallest_bytes: int) -> None:
@@ -33,7 +33,7 @@ class BudgetTooSmall(InputError):
         self.smallest_bytes = smallest_bytes
 
 
-class MissingDependency(VidlatentError, ImportError):
+class MissingDependency(VidlatentError, ImportError):  # noqa: N818 - reads as what it is
     """An optional package is needed; the message names the extra that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
