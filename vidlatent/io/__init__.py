@@ -1,6 +1,7 @@
 """Video files in and out: frames as uint8 (T, H, W, 3) RGB with exact times, in bounded memory."""
 
 from .clip import Clip, VideoSpec
+from .isolated import isolated
 from .pixels import to_float, to_uint8
 from .sink import VideoWriter, write_video
 from .source import DamagedVideoWarning, VideoSource, open_video
@@ -11,6 +12,7 @@ __all__ = [
     "VideoSource",
     "VideoSpec",
     "VideoWriter",
+    "isolated",
     "open_video",
     "to_float",
     "to_uint8",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ._encrypted import encrypted_scheme
 from .backend import Colour, Damage, Shown
 from .clip import VideoSpec
 from .geometry import Orientation
+from .pixels import over_black
 from .timeline import EndCheck, Timeline
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class AvReader:
             self._orientation = _orientation(first)
             self._zero = self._timeline.presentation_seconds(first)
             self.spec = self._describe(first)
+            self.time_base = Fraction(self._stream.time_base)
         finally:
             self.close()
 
@@ -68,7 +71,11 @@ class AvReader:
             except av.FFmpegError:
                 return None
             events = self._decode()
-            before = list(takewhile_damage(events))
+            damage, first = _first_shown(events)
+            if first is not None and first.pts_seconds <= start_seconds:
+                # Packets that fail on the way from the key frame to the start are not part of what was asked for.
+                inside = [d for d in damage if d.pts_seconds is None or d.pts_seconds >= start_seconds]
+                return chain(inside, (first,), events)
         return None
 
     def close(self) -> None:
@@ -78,12 +85,9 @@ class AvReader:
 
     # Opening
 
-    def _reopen(self) -> None:
-        self.close()
-        self._open()
-
     def _open(self) -> None:
         av = _import_av()
+        self.close()
         try:
             # The limit goes to the probing decoders too: opening an image decodes it.
             container = av.open(str(self._path), options={"max_pixels": str(self._max_pixels)})
@@ -111,7 +115,6 @@ class AvReader:
             fps=_frame_rate(self._stream),
             counts_frames="avi" in container.format.name.split(","),
         )
-        self._used = False
 
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:
@@ -140,8 +143,14 @@ class AvReader:
             reason = error.strerror or str(error)
         if not num_packets:
             raise VideoError(self._path, "no video frames: it has a header for a video track but no data for it")
+        hint = ""
+        if not self._stream.codec_context.width:  # image decoders learn the size from the data, and refuse then
+            hint = f". Frames of more than max_pixels={self._max_pixels:,} are refused"
+            if self._stream.codec_context.name == "webp":
+                hint = '. If it is an animated WebP, backend="imageio" reads it'
         raise VideoError(
-            self._path, f"no video frames: none of its {num_packets} packets decodes ({reason or 'decoder stayed silent'})"
+            self._path,
+            f"no video frames: none of its {num_packets} packets decodes ({reason or 'decoder stayed silent'}){hint}",
         )
 
     def _describe(self, first: "av.VideoFrame") -> VideoSpec:
@@ -180,13 +189,13 @@ class AvReader:
     def _decode(self) -> Iterator[Shown | Damage]:
         av = _import_av()
         timeline, convert = self._timeline, _Converter(self._colour)
-        timeline.restart()
+        timeline.restart(at=self._zero)
         ends = EndCheck(self._container, self._stream)
         try:
             # All streams, though only one is decoded: whether a file was cut off is seen at the end of any of them.
             for packet in self._container.demux():
                 ends.saw(packet)
-                if packet.stream_index != self._stream.index:
+                if packet.stream is not self._stream:  # not by stream_index, which is 0 in every flushing packet
                     continue
                 if packet.size and packet.has_sidedata("encryption_info"):
                     raise VideoError(self._path, "encrypted: it cannot be decoded without its key")
@@ -235,18 +244,20 @@ class _Converter:
         pix_fmt = frame.format.name
         matrix, _ = colour.matrix_of(int(frame.colorspace), pix_fmt=pix_fmt, height=frame.height)
         full = colour.range_of(int(frame.color_range), pix_fmt=pix_fmt) == "full"
+        has_alpha = any(component.is_alpha for component in frame.format.components)
         picture = self._reformatter.reformat(
             frame,
-            format="rgb24",
+            format="rgba" if has_alpha else "rgb24",
             src_colorspace=self._spaces.get(matrix),
             src_color_range=2 if full else 1,
             dst_color_range=2,
             interpolation=self._interpolation,
             threads=1,
         )
-        plane = picture.planes[0]
+        plane, channels = picture.planes[0], 4 if has_alpha else 3
         rows = torch.frombuffer(plane, dtype=torch.uint8)
-        return rows.as_strided((picture.height, picture.width, 3), (plane.line_size, 3, 1))
+        pixels = rows.as_strided((picture.height, picture.width, channels), (plane.line_size, channels, 1))
+        return over_black(pixels) if has_alpha else pixels
 
 
 def _first_shown(events: Iterator[Shown | Damage]) -> tuple[list[Damage], Shown | None]:

@@ -41,3 +41,9 @@ def check_frames(frames: Tensor) -> None:
     """Raise InputError unless `frames` is uint8 (T, H, W, 3)."""
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
         raise InputError(f"frames are uint8 (T, H, W, 3); got {frames.dtype} {tuple(frames.shape)}")
+
+
+def over_black(rgba: Tensor) -> Tensor:
+    """Lay uint8 (H, W, 4) with straight alpha over black, as players do: round(colour * alpha / 255)."""
+    product = rgba[..., :3].to(torch.int32) * rgba[..., 3:].to(torch.int32)
+    return torch.div(product + 127, 255, rounding_mode="floor").to(torch.uint8)

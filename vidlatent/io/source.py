@@ -115,6 +115,7 @@ class VideoSource:
         self.height, self.width = size if resize is None else resize.output_size(*size)
         self._chunk_frames = max(1, min(chunk_frames, _MAX_CLIP_BYTES // (self.height * self.width * 3)))
         self.damage: list[tuple[Fraction | None, str]] = []
+        self._end = Fraction(0)
         duration = self.spec.duration_seconds
         # A slack of one second: the header's claim may be short, and the end of the file settles the matter.
         if duration is not None and window.start >= duration + 1:
@@ -176,7 +177,7 @@ class VideoSource:
             claim = "" if self.spec.num_frames is None else f" of {self.spec.num_frames} claimed"
             raise VideoError(
                 self.spec.path,
-                f"{_when(at, reason)}; {count} frames{claim} decoded before that. "
+                f"{_when(at, reason)}; {count} frame{'' if count == 1 else 's'}{claim} decoded before that. "
                 'on_damage="warn" or "keep" takes what is there',
             )
 
@@ -188,6 +189,7 @@ class VideoSource:
     def _clips(self, shown: Iterator[tuple[Fraction, Shown]]) -> Iterator[Clip]:
         """Gather frames into clips; what came before a failure is still given."""
         failure: VideoError | None = None
+        converted: tuple[Shown, Tensor] | None = None  # at a higher rate than the file's, frames come several times
         while failure is None:
             frames: Tensor | None = None
             times: list[Fraction] = []
@@ -195,7 +197,9 @@ class VideoSource:
                 for at, frame in shown:
                     if frames is None:
                         frames = torch.empty((self._chunk_frames, self.height, self.width, 3), dtype=torch.uint8)
-                    frames[len(times)] = self._pixels(frame)
+                    if converted is None or converted[0] is not frame:
+                        converted = frame, self._pixels(frame)
+                    frames[len(times)] = converted[1]
                     times.append(at)
                     if len(times) == self._chunk_frames:
                         break

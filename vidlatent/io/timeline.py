@@ -19,12 +19,12 @@ class Timeline:
 
     def __init__(self, *, time_base: Fraction, fps: Fraction, counts_frames: bool) -> None:
         self._time_base, self._fps, self._counts_frames = Fraction(time_base), fps, counts_frames
-        self.restart()
+        self.restart(at=Fraction(0))
 
-    def restart(self) -> None:
-        """Forget the frame before: decoding goes on somewhere else."""
+    def restart(self, *, at: Fraction) -> None:
+        """Forget the frame before: decoding goes on somewhere else, at this time if the frames do not say."""
         self._last: Fraction | None = None
-        self._next = Fraction(0)
+        self._next = at
 
     def presentation_seconds(self, frame: Any) -> Fraction:
         """Time of `frame` in the file, without regard to the ones before it."""
@@ -60,7 +60,7 @@ class EndCheck:
         """Take note of a packet of any stream, in the order read."""
         if not packet.size:
             return
-        if packet.stream_index == self._stream.index:
+        if packet.stream is self._stream:
             self._num_video_packets += 1
             if packet.dts is not None:
                 self._last_video_dts = max(packet.dts, self._last_video_dts or packet.dts)

@@ -1,0 +1,180 @@
+"""Train vidlatent-tiny: start as the optimal linear code of 4x8x8 patches, then learn what it misses.
+
+    python tools/train_tiny.py configs/autoencoder/vidlatent-tiny.yaml --data natural/train --out runs/tiny
+    python tools/train_tiny.py configs/autoencoder/vidlatent-tiny.yaml --data natural/train --out runs/tiny --export
+
+The first form resumes from the last checkpoint in `--out`; the second writes the weights that the package ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vidlatent.autoencoders import build
+from vidlatent.autoencoders.base import Autoencoder
+from vidlatent.config import RunConfig, load_config
+from vidlatent.io import open_video, to_float
+from vidlatent.metrics.pca import PatchPCA
+from vidlatent.nn import Conv3d
+
+WEIGHTS = Path(__file__).parents[1] / "vidlatent/autoencoders/tiny/weights"
+WINDOW_SIZE = 256
+
+
+class TrainConfig(RunConfig):
+    windows_per_clip: int
+    num_frames: int
+    crop_size: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    gradient_clip: float
+    ema_decay: float
+    seed: int
+
+
+def gather_windows(clips: list[Path], config: TrainConfig, cache: Path) -> np.ndarray:
+    """Windows as uint8 (N, T, 256, 256, 3): a crop at native resolution and one of the frame at 256 rows, of each."""
+    if cache.exists():
+        return np.load(cache, mmap_mode="r")
+    rng, windows = np.random.default_rng(config.seed), []
+    for clip in clips:
+        for size in (None, WINDOW_SIZE):
+            windows += [random_crop(window, rng) for window in clip_windows(clip, size, config)]
+        print(f"{clip.name}: {len(windows)} windows so far", flush=True)
+    np.save(cache, np.stack(windows))
+    return np.load(cache, mmap_mode="r")
+
+
+def clip_windows(clip: Path, size: int | None, config: TrainConfig) -> list[np.ndarray]:
+    """Evenly spaced windows of a clip that are large enough to crop."""
+    with open_video(clip, size=size, chunk_frames=config.num_frames, colour="fast", on_damage="keep") as source:
+        windows = [c.frames.numpy() for c in source if len(c.frames) == config.num_frames]
+    picked = windows[:: max(1, len(windows) // config.windows_per_clip)][: config.windows_per_clip]
+    return [w for w in picked if min(w.shape[1:3]) >= WINDOW_SIZE]
+
+
+def random_crop(window: np.ndarray, rng: np.random.Generator, size: int = WINDOW_SIZE) -> np.ndarray:
+    """A square of `size` pixels, anywhere."""
+    y, x = (rng.integers(length - size + 1) for length in window.shape[1:3])
+    return window[:, y : y + size, x : x + size]
+
+
+def fit_linear_code(windows: np.ndarray, every: int = 5) -> PatchPCA:
+    """The optimal linear code of the same latent size, on a part of the windows."""
+    pca = PatchPCA((4, 8, 8), 16)
+    for window in windows[::every]:
+        pca.add(to_float(torch.from_numpy(window)))
+    return pca.solve()
+
+
+@torch.no_grad()
+def start_from(ae: Autoencoder, pca: PatchPCA) -> None:
+    """Make the linear paths the code's analysis and synthesis, scaled so that each latent channel has unit variance."""
+    analysis, synthesis = ae.encoder[1].shortcut[1], ae.decoder[0].shortcut[0]
+    assert isinstance(analysis, Conv3d)
+    assert isinstance(synthesis, Conv3d)
+    weights = (pca.basis / pca.scale).T
+    analysis.weight.copy_(weights.view_as(analysis.weight))
+    analysis.bias.copy_(-weights @ pca.mean)
+    synthesis.weight.copy_((pca.basis * pca.scale).view_as(synthesis.weight))
+    synthesis.bias.copy_(pca.mean)
+
+
+def batches(windows: np.ndarray, config: TrainConfig, step: int) -> Tensor:
+    """The batch of a step, by its number alone: random crops, half of them mirrored, in [-1, 1]."""
+    rng = np.random.default_rng((config.seed, step))
+    crops = []
+    for index in rng.integers(len(windows), size=config.batch_size):
+        crop = to_float(torch.from_numpy(random_crop(windows[index], rng, config.crop_size)))
+        crops.append(crop.flip(-1) if rng.random() < 0.5 else crop)
+    return torch.cat(crops).contiguous(memory_format=torch.channels_last_3d)
+
+
+def loss_of(got: Tensor, want: Tensor) -> Tensor:
+    """Mean over clips of the log of the squared error: decibels, so that hard clips do not drown the others."""
+    return (got - want).square().mean((1, 2, 3, 4)).add(1e-4).log().mean()
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a half cosine to zero."""
+    warm = min(1.0, (step + 1) / config.warmup_steps)
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def train(config: TrainConfig, data: Path, out: Path) -> None:
+    """Train, or go on from the last checkpoint."""
+    windows = gather_windows(sorted(data.iterdir()), config, out / "windows.npy")
+    ae, step = build("vidlatent-tiny", seed=config.seed).train(), 0
+    optimizer = torch.optim.AdamW(ae.parameters(), betas=(0.9, 0.99), weight_decay=config.weight_decay)
+    average = copy.deepcopy(ae)
+    if (out / "last.pt").exists():
+        saved = torch.load(out / "last.pt", weights_only=True)
+        step = saved["step"]
+        for thing, name in ((ae, "model"), (average, "average"), (optimizer, "optimizer")):
+            thing.load_state_dict(saved[name])
+    else:
+        start_from(ae, fit_linear_code(windows))
+        average.load_state_dict(ae.state_dict())
+    started, running = time.time(), None
+    for step in range(step, config.steps):
+        batch = batches(windows, config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        loss = loss_of(ae.decoder(ae.encoder(batch)), batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(ae.parameters(), config.gradient_clip)
+        optimizer.step()
+        decay = min(config.ema_decay, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for kept, new in zip(average.parameters(), ae.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+        decibels = 10 * (math.log10(4) - loss.item() / math.log(10))
+        running = decibels if running is None else 0.98 * running + 0.02 * decibels
+        if step % 20 == 0:
+            row = {"step": step, "psnr": round(running, 3), "seconds": round(time.time() - started)}
+            print(json.dumps(row), flush=True)
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+        if (step + 1) % 200 == 0 or step + 1 == config.steps:
+            state = {"step": step + 1, "model": ae.state_dict(), "average": average.state_dict()}
+            torch.save(state | {"optimizer": optimizer.state_dict()}, out / "next.pt")
+            (out / "next.pt").replace(out / "last.pt")
+
+
+def export(config: TrainConfig, out: Path) -> None:
+    """Write the averaged weights in bfloat16, and the latents' statistics over the training windows."""
+    raise NotImplementedError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", help="key=value")
+    parser.add_argument("--data", type=Path, required=True, help="folder of training clips")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--export", action="store_true")
+    parser.add_argument("--threads", type=int, default=0)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    config = load_config(TrainConfig, args.config, args.overrides)
+    (export if args.export else train)(config, *((args.out,) if args.export else (args.data, args.out)))
+
+
+if __name__ == "__main__":
+    main()

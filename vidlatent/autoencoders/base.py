@@ -1,0 +1,169 @@
+"""The one autoencoder class: two sweepable trees, a latent grid between them, and a memory that is a parameter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vidlatent.autoencoders.posterior import Posterior
+from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.stream import DecoderStream, EncoderStream
+from vidlatent.errors import InputError
+from vidlatent.streaming import Plan, Sweepable, run
+from vidlatent.streaming.planner import plan_sweep
+
+Policy = Literal["exact", "upstream"]
+Direction = Literal["encode", "decode"]
+
+
+@dataclass(frozen=True)
+class Trees:
+    """What a family builds from its configuration.
+
+    `encoder` gives the mean, followed by the log-variance along the channels where `has_logvar`; `decoder` gives the
+    video. The encoder fits any size to the strides itself.
+    """
+
+    encoder: Sweepable
+    decoder: Sweepable
+    spec: LatentSpec
+    has_logvar: bool
+
+
+class Autoencoder(nn.Module):
+    """Compress video `(B, 3, T, H, W)` in [-1, 1] to latents `(B, C, t, h, w)` and back.
+
+    `family` and `config` (a frozen dataclass) name the architecture; `trees` is what the family built from it.
+    Activations are kept channels-last, which convolution and norms are faster on.
+    """
+
+    def __init__(self, family: str, config: object, trees: Trees) -> None:
+        super().__init__()
+        self.family, self.config = family, config
+        self.encoder, self.decoder = trees.encoder, trees.decoder
+        self.latent_spec, self.has_logvar = trees.spec, trees.has_logvar
+        self.to(memory_format=torch.channels_last_3d)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, and of what they compute."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of architecture and weights, whatever device they are on: a latent never travels without it."""
+        digest = hashlib.sha256(json.dumps([self.family, asdict(self.config)], sort_keys=True).encode())  # type: ignore[call-overload]
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def encode(
+        self,
+        video: Tensor,
+        *,
+        memory: int | str | None = None,
+        plan: Plan | None = None,
+        policy: Policy = "exact",
+    ) -> Posterior:
+        """Compress a clip; neither `memory` nor `plan` changes the answer.
+
+        `video` is (B, 3, T, H, W), floating point in [-1, 1], any T, H, W >= 1: sizes that do not fit the strides are
+        padded by repeating the last frame, row and column. `memory` is a budget in bytes or as "2GiB"; `plan` says
+        exactly how to cut. Raises `InputError` for anything else than a clip, `BudgetTooSmall` if nothing fits.
+        """
+        self._check(video, 3, "video (B, 3, T, H, W) in [-1, 1]")
+        _check_policy(policy)
+        plan = plan or self.plan(video.shape, memory, "encode")
+        moments = run(self.encoder, self.prepare(video), plan)
+        size = (video.shape[3], video.shape[4])
+        if not self.has_logvar:
+            return Posterior(moments, None, video.shape[2], size)
+        mean, logvar = moments.chunk(2, 1)
+        return Posterior(mean, logvar.clamp(-30.0, 20.0), video.shape[2], size)
+
+    def decode(
+        self,
+        latents: Tensor,
+        *,
+        num_frames: int | None = None,
+        size: tuple[int, int] | None = None,
+        memory: int | str | None = None,
+        plan: Plan | None = None,
+        policy: Policy = "exact",
+    ) -> Tensor:
+        """Reconstruct the clip (B, 3, T, H, W) in [-1, 1]; neither `memory` nor `plan` changes the answer.
+
+        `latents` are (B, C, t, h, w), not normalised. `num_frames` and `size` (H, W) crop away what `encode` added to
+        fit the strides (a `Posterior` carries both). Raises `InputError` where they ask for more than the latents hold.
+        """
+        spec = self.latent_spec
+        self._check(latents, spec.channels, f"latents (B, {spec.channels}, t, h, w)")
+        _check_policy(policy)
+        frames, height, width = self._extent(latents, num_frames, size)
+        plan = plan or self.plan(latents.shape, memory, "decode")
+        whole = (spec.num_frames(latents.shape[2]), latents.shape[3] * spec.stride[1], latents.shape[4] * spec.stride[2])
+        out = None
+        if plan.axes and not torch.is_grad_enabled():
+            out = latents.new_empty(len(latents), 3, *whole, dtype=self.dtype, device=self.device)
+            out = out.contiguous(memory_format=torch.channels_last_3d)
+        return run(self.decoder, self.prepare(latents), plan, out)[:, :, :frames, :height, :width]
+
+    def plan(self, shape: torch.Size | tuple[int, ...], memory: int | str | None, direction: Direction) -> Plan:
+        """How `encode` or `decode` cuts an input of `shape` (B, C, T, H, W) to stay within `memory`."""
+        if memory is None:
+            return Plan()
+        module = self.encoder if direction == "encode" else self.decoder
+        return plan_sweep(module, tuple(shape), memory, dtype=self.dtype)
+
+    def stream_encoder(self, plan: Plan | None = None, memory: int | str | None = None) -> EncoderStream:
+        """Encode frames as they come: `push(video)` returns the latents that are complete, maybe none."""
+        return EncoderStream(self, plan, memory)
+
+    def stream_decoder(
+        self, plan: Plan | None = None, memory: int | str | None = None, *, size: tuple[int, int] | None = None
+    ) -> DecoderStream:
+        """Decode latents as they come: `push(latents)` returns the frames that are complete, cropped to `size`."""
+        return DecoderStream(self, plan, memory, size=size)
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """Per channel to mean 0 and standard deviation 1: what a diffusion model is fed."""
+        return self.latent_spec.normalize(latents)
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalize`: what `decode` takes."""
+        return self.latent_spec.denormalize(latents)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Bring input to the device, type and layout of the weights."""
+        return x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last_3d)
+
+    def _check(self, x: Tensor, channels: int, wanted: str) -> None:
+        if not isinstance(x, Tensor) or x.ndim != 5 or x.shape[1] != channels or not x.numel():
+            given = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"expected {wanted}, got {given}")
+        if not x.is_floating_point():
+            raise InputError(f"expected {wanted}, got {x.dtype}: vidlatent.io.to_float makes it from uint8 frames")
+
+    def _extent(self, latents: Tensor, num_frames: int | None, size: tuple[int, int] | None) -> tuple[int, int, int]:
+        spec, (_, _, t, h, w) = self.latent_spec, latents.shape
+        most = (spec.num_frames(t), h * spec.stride[1], w * spec.stride[2])
+        asked = (most[0] if num_frames is None else num_frames, *(size or most[1:]))
+        if any(not 1 <= a <= m for a, m in zip(asked, most, strict=True)):
+            raise InputError(f"latents {tuple(latents.shape)} hold up to {most} (T, H, W), asked for {asked}")
+        return asked
+
+
+def _check_policy(policy: str) -> None:
+    if policy != "exact":
+        raise InputError(f"policy {policy!r}: this family knows 'exact' only")

@@ -1,0 +1,52 @@
+"""What a latent is: its channels, its grid, its statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """The latent grid of an autoencoder.
+
+    `stride` is video size per latent along (T, H, W). `first_frame` is "single" where the first latent holds one frame
+    (T = 1 + k * stride fits without padding) and "grouped" where every latent holds `stride` frames. `mean` and `std`
+    are per channel, for diffusion models.
+    """
+
+    channels: int
+    stride: tuple[int, int, int]
+    first_frame: Literal["single", "grouped"] = "single"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def num_latent_frames(self, num_frames: int) -> int:
+        """Latent frames that hold `num_frames` video frames, none dropped."""
+        first = 1 if self.first_frame == "single" else 0
+        return first + math.ceil((num_frames - first) / self.stride[0])
+
+    def num_frames(self, num_latent_frames: int) -> int:
+        """Most video frames that `num_latent_frames` can hold, and the number that decoding them gives."""
+        first = 1 if self.first_frame == "single" else 0
+        return first + (num_latent_frames - first) * self.stride[0]
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """Latent rows and columns that hold a frame of `height` x `width`."""
+        return math.ceil(height / self.stride[1]), math.ceil(width / self.stride[2])
+
+    def normalize(self, latents: Tensor) -> Tensor:
+        """`(latents - mean) / std` per channel: what a diffusion model is fed. Latents are (B, C, t, h, w)."""
+        return (latents - self._column(self.mean, 0.0, latents)) / self._column(self.std, 1.0, latents)
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """The inverse of `normalize`: what `decode` takes."""
+        return latents * self._column(self.std, 1.0, latents) + self._column(self.mean, 0.0, latents)
+
+    def _column(self, values: tuple[float, ...], default: float, like: Tensor) -> Tensor:
+        filled = values or (default,) * self.channels
+        return torch.tensor(filled, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)

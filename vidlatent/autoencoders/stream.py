@@ -1,0 +1,111 @@
+"""Encode and decode frame by frame: a clip of any length in the memory of a slab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vidlatent.streaming import Plan, SlabStream, Sweepable, T
+
+if TYPE_CHECKING:
+    from vidlatent.autoencoders.base import Autoencoder, Direction
+
+
+class _FrameStream:
+    """What both directions share: a sweep along T, started by the first slab, saved and restored whole.
+
+    A context manager: leaving it forgets the state. `push` after `finish` is an error.
+    """
+
+    direction: Direction
+
+    def __init__(self, ae: Autoencoder, plan: Plan | None, memory: int | str | None) -> None:
+        if plan is not None and plan.axes[:1] != (T,):
+            raise ValueError(f"a stream of frames needs a plan with T outside, got {plan!r}")
+        self.ae, self.requested, self.memory = ae, plan, memory
+        self._slabs: SlabStream | None = None
+
+    def __enter__(self) -> _FrameStream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._slabs = None
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes held between two slabs."""
+        return self._slabs.sweep.state_bytes if self._slabs else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on in another process: save with `torch.save`, load with `weights_only=True`."""
+        return {"fingerprint": self.ae.fingerprint, "slabs": self._slabs.state_dict() if self._slabs else None}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken: same autoencoder (checked by fingerprint), same results bit for bit."""
+        if saved["fingerprint"] != self.ae.fingerprint:
+            raise ValueError(f"the saved stream is of autoencoder {saved['fingerprint']}, this is {self.ae.fingerprint}")
+        self._slabs = None
+        if saved["slabs"] is not None:
+            axes, chunk, strip = saved["slabs"]["plan"]
+            self._slabs = SlabStream(self._module, Plan(tuple(axes), chunk, strip))
+            self._slabs.load_state_dict(saved["slabs"])
+
+    @property
+    def _module(self) -> Sweepable:
+        return self.ae.encoder if self.direction == "encode" else self.ae.decoder
+
+    def _plan(self, slab: Tensor) -> Plan:
+        if self.requested is not None:
+            return self.requested
+        if self.memory is None:
+            return Plan((T,), chunk=slab.shape[T])
+        return self.ae.plan_stream(slab.shape, self.memory, self.direction)
+
+    @torch.no_grad()
+    def _push(self, slab: Tensor) -> Tensor:
+        if self._slabs is None:
+            self._slabs = SlabStream(self._module, self._plan(slab))
+        slab = self.ae.prepare(slab)
+        pieces = [self._slabs.push(part) for part in slab.split(self._slabs.plan.chunk, T)]
+        return torch.cat(pieces, T)
+
+    @torch.no_grad()
+    def finish(self) -> Tensor:
+        """End the clip and return what still waited for its end, maybe nothing."""
+        if self._slabs is None:
+            raise ValueError("nothing was pushed into this stream, so there is nothing to finish")
+        return self._slabs.finish()
+
+
+class EncoderStream(_FrameStream):
+    """Video in, latents out; see `Autoencoder.stream_encoder`."""
+
+    direction = "encode"
+
+    def push(self, video: Tensor) -> Tensor:
+        """Feed frames (B, 3, T, H, W) in [-1, 1]; returns moments complete so far (B, C or 2C, t, h, w), t maybe 0."""
+        return self._push(video)
+
+
+class DecoderStream(_FrameStream):
+    """Latents in, video out; see `Autoencoder.stream_decoder`."""
+
+    direction = "decode"
+
+    def __init__(
+        self, ae: Autoencoder, plan: Plan | None, memory: int | str | None, *, size: tuple[int, int] | None
+    ) -> None:
+        super().__init__(ae, plan, memory)
+        self.size = size
+
+    def push(self, latents: Tensor) -> Tensor:
+        """Feed latents (B, C, t, h, w); returns frames complete so far (B, 3, T, H, W), T maybe 0."""
+        return self._crop(self._push(latents))
+
+    def finish(self) -> Tensor:
+        return self._crop(super().finish())
+
+    def _crop(self, video: Tensor) -> Tensor:
+        return video if self.size is None else video[..., : self.size[0], : self.size[1]]
