@@ -38,6 +38,7 @@ class TrainConfig(RunConfig):
     batch_size: int
     steps: int
     learning_rate: float
+    linear_share: float
     warmup_steps: int
     weight_decay: float
     gradient_clip: float
@@ -118,8 +119,11 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
     """Train, or go on from the last checkpoint."""
     windows = gather_windows(sorted(data.iterdir()), config, out / "windows.npy")
     ae, step = build("vidlatent-tiny", seed=config.seed).train(), 0
-    optimizer = torch.optim.AdamW(ae.parameters(), betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    average = copy.deepcopy(ae)
+    linear = [*ae.encoder[1].shortcut.parameters(), *ae.decoder[0].shortcut.parameters()]
+    network = [*ae.encoder[1].body.parameters(), *ae.decoder[0].body.parameters()]
+    groups = [{"params": network, "share": 1.0}, {"params": linear, "share": config.linear_share, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=config.weight_decay)
+    average, pca = copy.deepcopy(ae), fit_linear_code(windows)
     if (out / "last.pt").exists():
         saved = torch.load(out / "last.pt", weights_only=True)
         step = saved["step"]
@@ -128,11 +132,12 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
     else:
         start_from(ae, fit_linear_code(windows))
         average.load_state_dict(ae.state_dict())
-    started, running = time.time(), None
-    for step in range(step, config.steps):
+    started, running = time.time(), 0.0
+    first = step
+    for step in range(first, config.steps):
         batch = batches(windows, config, step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, step) * group["share"]
         loss = loss_of(ae.decoder(ae.encoder(batch)), batch)
         optimizer.zero_grad()
         loss.backward()
@@ -142,10 +147,11 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
         with torch.no_grad():
             for kept, new in zip(average.parameters(), ae.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-        decibels = 10 * (math.log10(4) - loss.item() / math.log(10))
-        running = decibels if running is None else 0.98 * running + 0.02 * decibels
+        with torch.no_grad():
+            gain = (loss_of(pca.reconstruct(batch), batch) - loss).item() * 10 / math.log(10)
+        running = 0.98 * running + 0.02 * gain
         if step % 20 == 0:
-            row = {"step": step, "psnr": round(running, 3), "seconds": round(time.time() - started)}
+            row = {"step": step, "gain_over_pca_db": round(running / (1 - 0.98 ** (step - first + 1)), 3), "seconds": round(time.time() - started)}
             print(json.dumps(row), flush=True)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")

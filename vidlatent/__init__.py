@@ -17,26 +17,49 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "autoencoders": ["Autoencoder", "LatentSpec", "Posterior", "build", "load", "models", "plan"],
-    "errors": ["BudgetTooSmall", "InputError", "LatentFileError", "MissingDependency", "ModelError"]
-    + ["VideoError", "VidlatentError"],
-    "io": ["Clip", "VideoSource", "VideoWriter", "open_video", "to_float", "to_uint8", "write_video"],
-    "latents": ["LatentClip", "LatentWriter", "open_latents"],
-    "streaming": ["Plan"],
+    "autoencoders": "Autoencoder LatentSpec Posterior build load models plan",
+    "errors": "BudgetTooSmall InputError LatentFileError MissingDependency ModelError VideoError VidlatentError",
+    "io": "Clip VideoSource VideoWriter open_video to_float to_uint8 write_video",
+    "latents": "LatentClip LatentWriter open_latents",
+    "streaming": "Plan",
 }
-_ROOMS = ["autoencoders", "errors", "io", "latents", "metrics", "nn", "streaming", "testing"]
-_OWNERS = {name: room for room, names in _HOMES.items() for name in names}
-
-__all__ = ["__version__", *sorted(_OWNERS), *_ROOMS]  # noqa: PLE0604 - the lists above are the names
+_ROOMS = ("autoencoders", "errors", "io", "latents", "metrics", "nn", "streaming", "testing")
+_OWNERS = {name: room for room, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
-    from vidlatent import autoencoders, errors, io, latents, metrics, nn, streaming, testing
-    from vidlatent.autoencoders import Autoencoder, LatentSpec, Posterior, build, load, models, plan
-    from vidlatent.errors import BudgetTooSmall, InputError, LatentFileError, MissingDependency, ModelError
-    from vidlatent.errors import VideoError, VidlatentError
-    from vidlatent.io import Clip, VideoSource, VideoWriter, open_video, to_float, to_uint8, write_video
-    from vidlatent.latents import LatentClip, LatentWriter, open_latents
-    from vidlatent.streaming import Plan
+    from vidlatent import autoencoders as autoencoders
+    from vidlatent import errors as errors
+    from vidlatent import io as io
+    from vidlatent import latents as latents
+    from vidlatent import metrics as metrics
+    from vidlatent import nn as nn
+    from vidlatent import streaming as streaming
+    from vidlatent import testing as testing
+    from vidlatent.autoencoders import Autoencoder as Autoencoder
+    from vidlatent.autoencoders import LatentSpec as LatentSpec
+    from vidlatent.autoencoders import Posterior as Posterior
+    from vidlatent.autoencoders import build as build
+    from vidlatent.autoencoders import load as load
+    from vidlatent.autoencoders import models as models
+    from vidlatent.autoencoders import plan as plan
+    from vidlatent.errors import BudgetTooSmall as BudgetTooSmall
+    from vidlatent.errors import InputError as InputError
+    from vidlatent.errors import LatentFileError as LatentFileError
+    from vidlatent.errors import MissingDependency as MissingDependency
+    from vidlatent.errors import ModelError as ModelError
+    from vidlatent.errors import VideoError as VideoError
+    from vidlatent.errors import VidlatentError as VidlatentError
+    from vidlatent.io import Clip as Clip
+    from vidlatent.io import VideoSource as VideoSource
+    from vidlatent.io import VideoWriter as VideoWriter
+    from vidlatent.io import open_video as open_video
+    from vidlatent.io import to_float as to_float
+    from vidlatent.io import to_uint8 as to_uint8
+    from vidlatent.io import write_video as write_video
+    from vidlatent.latents import LatentClip as LatentClip
+    from vidlatent.latents import LatentWriter as LatentWriter
+    from vidlatent.latents import open_latents as open_latents
+    from vidlatent.streaming import Plan as Plan
 
 
 def __getattr__(name: str) -> Any:
@@ -48,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *_OWNERS, *_ROOMS})

@@ -47,7 +47,9 @@ class Autoencoder(nn.Module):
         self.family, self.config = family, config
         self.encoder, self.decoder = trees.encoder, trees.decoder
         self.latent_spec, self.has_logvar = trees.spec, trees.has_logvar
-        self.to(memory_format=torch.channels_last_3d)
+        for parameter in self.parameters():
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,7 +86,7 @@ class Autoencoder(nn.Module):
         """
         self._check(video, 3, "video (B, 3, T, H, W) in [-1, 1]")
         _check_policy(policy)
-        plan = plan or self.plan(video.shape, memory, "encode")
+        plan = plan or self.plan(tuple(video.shape), memory, "encode")
         moments = run(self.encoder, self.prepare(video), plan)
         size = (video.shape[3], video.shape[4])
         if not self.has_logvar:
@@ -111,20 +113,36 @@ class Autoencoder(nn.Module):
         self._check(latents, spec.channels, f"latents (B, {spec.channels}, t, h, w)")
         _check_policy(policy)
         frames, height, width = self._extent(latents, num_frames, size)
-        plan = plan or self.plan(latents.shape, memory, "decode")
-        whole = (spec.num_frames(latents.shape[2]), latents.shape[3] * spec.stride[1], latents.shape[4] * spec.stride[2])
+        plan = plan or self.plan(tuple(latents.shape), memory, "decode")
+        whole = self._extent(latents, None, None)
         out = None
         if plan.axes and not torch.is_grad_enabled():
             out = latents.new_empty(len(latents), 3, *whole, dtype=self.dtype, device=self.device)
             out = out.contiguous(memory_format=torch.channels_last_3d)
         return run(self.decoder, self.prepare(latents), plan, out)[:, :, :frames, :height, :width]
 
-    def plan(self, shape: torch.Size | tuple[int, ...], memory: int | str | None, direction: Direction) -> Plan:
-        """How `encode` or `decode` cuts an input of `shape` (B, C, T, H, W) to stay within `memory`."""
+    def plan(
+        self, shape: tuple[int, ...], memory: int | str | None, direction: Direction, *, streaming: bool = False
+    ) -> Plan:
+        """How `encode` or `decode` cuts an input of `shape` (B, C, T, H, W) to stay within `memory`.
+
+        With `streaming`, the clip and the answer are not held as a whole, as in `stream_encoder`.
+        """
         if memory is None:
             return Plan()
+        spec, (batch, _, t, h, w) = self.latent_spec, shape
+        if direction == "encode":
+            grain, rows, columns = spec.stride[:2], *spec.latent_size(h, w)
+            channels = spec.channels * (2 if self.has_logvar else 1)
+            answer = batch * channels * spec.num_latent_frames(t) * rows * columns
+        else:
+            grain = (1, 1)
+            answer = batch * 3 * spec.num_frames(t) * h * spec.stride[1] * w * spec.stride[2]
         module = self.encoder if direction == "encode" else self.decoder
-        return plan_sweep(module, tuple(shape), memory, dtype=self.dtype)
+        output_bytes = answer * self.dtype.itemsize
+        return plan_sweep(
+            module, tuple(shape), memory, dtype=self.dtype, grain=grain, output_bytes=output_bytes, streaming=streaming
+        )
 
     def stream_encoder(self, plan: Plan | None = None, memory: int | str | None = None) -> EncoderStream:
         """Encode frames as they come: `push(video)` returns the latents that are complete, maybe none."""

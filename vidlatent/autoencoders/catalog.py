@@ -1,30 +1,31 @@
-"""Every autoencoder by name: one explicit table, and the ways to get one with weights."""
+"""Every autoencoder by name: one explicit table, and the way to one with random weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from vidlatent.autoencoders.base import Autoencoder, Trees
+from vidlatent.autoencoders.base import Autoencoder
+from vidlatent.autoencoders.families import FAMILIES
 from vidlatent.autoencoders.tiny.model import TinyConfig
-from vidlatent.autoencoders.tiny.model import build as build_tiny
+from vidlatent.autoencoders.wan.presets import WAN_21, WAN_22
 from vidlatent.errors import ModelError
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset: its family, its configuration and how the family builds it."""
+    """A preset: its family and its configuration."""
 
     family: str
     config: Any
-    build: Callable[[Any], Trees]
 
 
 CATALOG: dict[str, Entry] = {
-    "vidlatent-tiny": Entry("tiny", TinyConfig(), build_tiny),
+    "vidlatent-tiny": Entry("tiny", TinyConfig()),
+    "wan-2.1": Entry("wan", WAN_21),
+    "wan-2.2": Entry("wan", WAN_22),
 }
 
 
@@ -47,4 +48,4 @@ def build(name: str, *, seed: int = 0, **overrides: Any) -> Autoencoder:
     config = replace(entry.config, **overrides)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Autoencoder(entry.family, config, entry.build(config)).eval()
+        return Autoencoder(entry.family, config, FAMILIES[entry.family].build(config)).eval()

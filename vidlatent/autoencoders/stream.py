@@ -45,7 +45,9 @@ class _FrameStream:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken: same autoencoder (checked by fingerprint), same results bit for bit."""
         if saved["fingerprint"] != self.ae.fingerprint:
-            raise ValueError(f"the saved stream is of autoencoder {saved['fingerprint']}, this is {self.ae.fingerprint}")
+            raise ValueError(
+                f"the saved stream is of autoencoder {saved['fingerprint']}, this is {self.ae.fingerprint}"
+            )
         self._slabs = None
         if saved["slabs"] is not None:
             axes, chunk, strip = saved["slabs"]["plan"]
@@ -61,7 +63,7 @@ class _FrameStream:
             return self.requested
         if self.memory is None:
             return Plan((T,), chunk=slab.shape[T])
-        return self.ae.plan_stream(slab.shape, self.memory, self.direction)
+        return self.ae.plan((*slab.shape[:T], 1 << 20, *slab.shape[3:]), self.memory, self.direction, streaming=True)
 
     @torch.no_grad()
     def _push(self, slab: Tensor) -> Tensor:

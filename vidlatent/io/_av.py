@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from .timeline import EndCheck, Timeline
 if TYPE_CHECKING:
     import av
 
-# A seek that lands too late is tried again from further back; after the last one the file is read from its beginning.
-_SEEK_BACK_SECONDS = (Fraction(0), Fraction(2), Fraction(12))
+# How far before the start to look for a key frame. One that begins exactly there may not be the first frame of that
+# time; one that is found too late is looked for again further back, and at last the file is read from its beginning.
+_SEEK_BACK_SECONDS = (Fraction(1, 1000), Fraction(2), Fraction(12))
 
 
 class AvReader:
@@ -72,7 +74,7 @@ class AvReader:
                 return None
             events = self._decode()
             damage, first = _first_shown(events)
-            if first is not None and first.pts_seconds <= start_seconds:
+            if first is not None and first.pts_seconds < start_seconds:
                 # Packets that fail on the way from the key frame to the start are not part of what was asked for.
                 inside = [d for d in damage if d.pts_seconds is None or d.pts_seconds >= start_seconds]
                 return chain(inside, (first,), events)
@@ -211,7 +213,7 @@ class AvReader:
                     yield Shown(
                         pts_seconds=max(Fraction(0), shown_at - self._zero),
                         duration_seconds=duration,
-                        rgb=lambda frame=frame: self._orientation.apply(convert(frame)),
+                        rgb=partial(self._pixels, convert, frame),
                         damaged=bool(frame.is_corrupt),
                     )
         except av.FFmpegError as error:
@@ -219,6 +221,9 @@ class AvReader:
         missing = ends.missing()
         if missing:
             yield Damage(missing)
+
+    def _pixels(self, convert: "_Converter", frame: "av.VideoFrame") -> Tensor:
+        return self._orientation.apply(convert(frame))
 
 
 class _Converter:
@@ -309,7 +314,7 @@ def _claimed_seconds(container: Any, stream: Any, zero: Fraction) -> Fraction | 
     return None
 
 
-def _orientation(frame: "av.VideoFrame") -> Orientation:
+def _orientation(frame: Any) -> Orientation:
     for side in frame.side_data:
         if side.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = memoryview(bytes(side)).cast("i")[:5]

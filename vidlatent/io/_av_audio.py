@@ -37,7 +37,7 @@ class AudioCopy:
                     path, f"{path.suffix} cannot hold the {best.codec_context.name} audio of {source}; try .mkv"
                 ) from error
             video = [s for s in self._input.streams.video if s.start_time is not None]
-            zero = video[0] if video else best
+            zero: Any = video[0] if video else best
             self._offset = (zero.start_time or 0) * Fraction(zero.time_base) + start_seconds
             self._packets: Iterator[Any] = self._input.demux(best)
             self._waiting: Any = None

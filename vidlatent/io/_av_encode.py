@@ -1,6 +1,7 @@
 """Writing through PyAV: H.264, H.265, VP9 and AV1 with audio copied along, and GIF."""
 
 import os
+from contextlib import suppress
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -71,8 +72,11 @@ class AvEncoder:
 
     def _add_video(self, codec: str, crf: int | None, height: int, width: int, fps: Fraction, num_threads: int) -> Any:
         options = {"crf": str(_DEFAULT_CRF[codec] if crf is None else crf)}
+        # swscale puts 4:2:0 chroma amid its four pixels. VP9 and AV1 are read that way; H.264 and H.265 have to say.
+        if codec == "h264":
+            options["x264-params"] = "chromaloc=1"
         if codec == "h265":
-            options["x265-params"] = "log-level=none"
+            options["x265-params"] = "log-level=none:chromaloc=1"
         if codec == "vp9":
             options |= {"b": "0", "row-mt": "1", "deadline": "good", "cpu-used": "3"}
         if codec == "av1":
@@ -114,10 +118,9 @@ class AvEncoder:
     def abort(self) -> None:
         if self._audio is not None:
             self._audio.close()
-        try:
+        # The file is about to be removed; what it lacks does not matter.
+        with suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.FFmpegError, OSError, ValueError):
-            pass  # the file is about to be removed; what it lacks does not matter
 
 
 class GifEncoder:
@@ -132,7 +135,8 @@ class GifEncoder:
         context.width, context.height, context.pix_fmt = width, height, "pal8"
         context.time_base = _GIF_TICK
         graph = self._graph = av.filter.Graph()
-        source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=_GIF_TICK)
+        rgb = av.VideoFormat("rgb24", width, height)
+        source = graph.add_buffer(width=width, height=height, format=rgb, time_base=_GIF_TICK)
         split = graph.add("split")
         # Statistics of single frames: a palette for the whole clip would need the whole clip.
         palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
@@ -168,10 +172,9 @@ class GifEncoder:
         self._container.close()
 
     def abort(self) -> None:
-        try:
+        # The file is about to be removed; what it lacks does not matter.
+        with suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.FFmpegError, OSError, ValueError):
-            pass  # the file is about to be removed; what it lacks does not matter
 
 
 _GIF_TICK = Fraction(1, 100)
@@ -186,7 +189,7 @@ class _ToYuv:
 
     def __call__(self, frame: Tensor) -> Any:
         picture = av.VideoFrame.from_ndarray(frame.contiguous().numpy(), format="rgb24")
-        yuv = self._reformatter.reformat(
+        return self._reformatter.reformat(
             picture,
             format=self.pix_fmt,
             src_color_range=2,
@@ -195,4 +198,3 @@ class _ToYuv:
             interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
             threads=1,
         )
-        return yuv

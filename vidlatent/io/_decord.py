@@ -1,14 +1,15 @@
 """Reading through decord.
 
-PyAV opens the file first, so the description, and what is refused before decoding, are the same. Where decord differs:
-it decodes the frames an edit list hides (those before 0 are left out here, others stay), keeps times in float32 (brought
-back to the file's time base, so exact for about the first quarter of an hour), takes untagged colour for BT.601
-whatever the height, converts with swscale's fast path, reports no damage, and knows neither AV1 nor elementary
-streams nor GIF. It has had no release since 2021.
+PyAV opens the file first, so the description, and what is refused before decoding, are the same. Where decord
+differs: an edit list that hides frames puts the wrong times on the others, so such files are refused; times are float32
+(brought back to the file's time base, so exact for about the first quarter of an hour); untagged colour is BT.601
+whatever the height; conversion is swscale's fast path, whatever `colour` says; damage is not reported; there is
+no AV1, no GIF and no elementary stream. It has had no release since 2021.
 """
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ class DecordReader:
         self._error: type[Exception] = decord.DECORDError
         self._open = lambda: decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=num_threads)
         self._video: Any = self._open_or_raise()
+        # In AVI it mixes frame numbers with stamps that are not there; numbers alone are right.
+        self._numbered = "avi" in self.spec.container.split(",")
+        if self._time(0) * self.spec.fps < -2:
+            raise VideoError(
+                path, 'its edit list hides frames, and decord puts wrong times on the others; use backend="av"'
+            )
 
     def _open_or_raise(self) -> Any:
         try:
@@ -60,8 +67,6 @@ class DecordReader:
         first = self._first_index(start_seconds)
         for index in range(first, len(video)):
             at = self._time(index)
-            if at < 0:
-                continue
             last = max(at, last)
             if index + 1 < len(video):
                 step = max(Fraction(0), self._time(index + 1) - at) or 1 / self.spec.fps
@@ -70,7 +75,7 @@ class DecordReader:
             except (self._error, RuntimeError) as error:
                 yield Damage(f"decord stopped: {str(error).strip().splitlines()[0]}", last)
                 return
-            yield Shown(pts_seconds=last, duration_seconds=step, rgb=_given(picture))
+            yield Shown(pts_seconds=last, duration_seconds=step, rgb=partial(_same, picture))
 
     def _first_index(self, start_seconds: Fraction) -> int:
         """Index of the last frame at or before the start, by bisection."""
@@ -85,7 +90,7 @@ class DecordReader:
 
     def _time(self, index: int) -> Fraction:
         start = float(self._video.get_frame_timestamp(index)[0])
-        if abs(start) > _NO_TIME:
+        if self._numbered or abs(start) > _NO_TIME:
             return index / self.spec.fps
         return round(start / self._time_base) * self._time_base
 
@@ -93,5 +98,5 @@ class DecordReader:
         self._video = None
 
 
-def _given(picture: Tensor) -> Any:
-    return lambda: picture
+def _same(picture: Tensor) -> Tensor:
+    return picture

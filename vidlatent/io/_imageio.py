@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class ImageioReader:
                 milliseconds = image.metadata(index=index).get("duration") or _DEFAULT_MS
                 duration = Fraction(round(milliseconds), 1000)
                 picture = torch.from_numpy(array)
-                yield Shown(pts_seconds=at, duration_seconds=duration, rgb=lambda p=picture: over_black(p))
+                yield Shown(pts_seconds=at, duration_seconds=duration, rgb=partial(over_black, picture))
                 at += duration
         except (OSError, EOFError, SyntaxError, ValueError) as error:
             yield Damage(f"Pillow stopped: {error}", at)

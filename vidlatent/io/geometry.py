@@ -65,7 +65,8 @@ class Resize:
 
     def __post_init__(self) -> None:
         sides = (self.size,) if isinstance(self.size, int) else tuple(self.size)
-        if len(sides) not in (1, 2) or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sides):
+        wanted = 1 if isinstance(self.size, int) else 2
+        if len(sides) != wanted or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sides):
             raise InputError(f"size={self.size!r}: expected (height, width) or one shorter side, at least 1 pixel each")
         if self.fit not in ("crop", "stretch"):
             raise InputError(f"fit={self.fit!r}: expected 'crop' or 'stretch'")

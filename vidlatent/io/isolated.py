@@ -19,8 +19,8 @@ _EXIT_SECONDS = 5
 def isolated(path: str | os.PathLike[str], *, timeout_seconds: float, **options: Any) -> Iterator[Clip]:
     """Yield the clips of `open_video(path, **options)`, decoded in a child process.
 
-    A decoder that hangs cannot be interrupted from Python, and one that crashes takes the interpreter along; here either
-    becomes a VideoError. One clip is under way at a time, so memory is that of two clips. The child is spawned: a
+    A decoder that hangs cannot be interrupted from Python, and one that crashes takes the interpreter along; here
+    either becomes a VideoError. One clip is under way at a time, so memory is that of two clips. It is spawned: a
     script that calls this needs `if __name__ == "__main__":`. Closing the generator ends the child.
 
     Args:
@@ -53,7 +53,7 @@ def _receive(path: str, timeout_seconds: float, options: dict[str, Any]) -> Iter
                 child.join(_EXIT_SECONDS)
                 raise VideoError(path, f"the decoder crashed ({_fate(child.exitcode)})") from None
             if kind == "error":
-                raise content
+                raise VideoError(*content)
             if kind == "end":
                 return
             frames, times = content
@@ -79,16 +79,9 @@ def _decode(path: str, options: dict[str, Any], sending: Connection) -> None:
                 # As an array: PyTorch would pass a tensor through shared memory, which containers keep small.
                 sending.send(("clip", (clip.frames.numpy(), clip.pts_seconds)))
         sending.send(("end", None))
-    except VideoError as error:
-        sending.send(("error", _Rebuilt(error.path, error.reason)))
+    except VideoError as error:  # in parts: exceptions are pickled with one argument
+        sending.send(("error", (error.path, error.reason)))
     except (BrokenPipeError, KeyboardInterrupt):
         return
     except Exception as error:
-        sending.send(("error", _Rebuilt(path, f"{type(error).__name__}: {error}")))
-
-
-class _Rebuilt(VideoError):
-    """A VideoError that survives pickling, which calls the class with one argument."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return VideoError, (self.path, self.reason)
+        sending.send(("error", (path, f"{type(error).__name__}: {error}")))

@@ -48,7 +48,7 @@ class VideoWriter:
 
     The file appears under its name when the block ends without an error, and an existing one stays as it was until
     then. Colours are converted to BT.709 limited range and tagged so. 8 bits, 4:2:0 chroma; sizes with an odd side,
-    which H.264 and H.265 cannot hold in 4:2:0, are written as 4:4:4 (few browsers play it) so that the size stays as it is.
+    which H.264 and H.265 cannot hold in 4:2:0, are written as 4:4:4 (few browsers play it) and so stay as they are.
 
     Args:
         path: .mp4 or .mov (moov in front), .mkv, .webm (vp9, av1) or .gif (one 256-colour palette per frame).

@@ -221,7 +221,7 @@ class VideoSource:
             H, W = picture.shape[:2]
             raise VideoError(
                 self.spec.path,
-                f"the frame size changes from {self.width}x{self.height} to {W}x{H} at {float(frame.pts_seconds):.2f} s; "
+                f"frames change from {self.width}x{self.height} to {W}x{H} at {float(frame.pts_seconds):.2f} s; "
                 f"size=({self.height}, {self.width}) brings all frames to one size",
             )
         return picture

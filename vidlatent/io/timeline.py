@@ -25,6 +25,7 @@ class Timeline:
         """Forget the frame before: decoding goes on somewhere else, at this time if the frames do not say."""
         self._last: Fraction | None = None
         self._next = at
+        self._step = 1 / self._fps
 
     def presentation_seconds(self, frame: Any) -> Fraction:
         """Time of `frame` in the file, without regard to the ones before it."""
@@ -36,9 +37,11 @@ class Timeline:
         at = self.presentation_seconds(frame)
         # Damaged composition tables send a frame back in time; a player shows it as soon as it can.
         at = at if self._last is None else max(at, self._last)
+        if self._last is not None and at > self._last:
+            self._step = at - self._last
         duration = (frame.duration or 0) * self._time_base
-        if duration <= 0 or frame.pts is None:
-            duration = 1 / self._fps
+        if self._counts_frames or frame.pts is None or duration <= 0:
+            duration = self._step
         self._last, self._next = at, at + duration
         return at, duration
 

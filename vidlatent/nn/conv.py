@@ -50,6 +50,9 @@ class Conv3d(Local):
         if self.groups == 1 and all(window.is_pointwise for window in windows):  # a matrix product beats conv3d here
             return F.linear(x.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
         strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
+        if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+            # conv3d leaves oneDNN for a slow loop when a slab is small
+            return torch.mkldnn_convolution(x, self.weight, self.bias, padding, strides, dilations, self.groups)
         return F.conv3d(x, self.weight, self.bias, strides, padding, dilations, self.groups)
 
     def empty_like(self, x: Tensor, t: int, h: int, w: int) -> Tensor:

@@ -28,7 +28,8 @@ class RMSNorm(Pointwise):
 
     def apply_to(self, x: Tensor) -> Tensor:
         rows = x.permute(0, 2, 3, 4, 1)
-        if torch.is_grad_enabled() or not rows.is_contiguous() or x.is_cuda:
+        # float16 cannot hold the inverse of a small norm
+        if torch.is_grad_enabled() or not rows.is_contiguous() or x.is_cuda or x.dtype == torch.float16:
             return self._norm(rows).permute(0, 4, 1, 2, 3)
         flat, out = rows.flatten(0, 3), torch.empty_like(rows)
         size = max(1, _BLOCK // x.shape[1])

@@ -95,10 +95,18 @@ def run(module: Sweepable, x: Tensor, plan: Plan | None = None, out: Tensor | No
         if out is None:
             pieces.append(piece)
         elif length:
-            out.narrow(stream.outer, position, length).copy_(piece)
+            _place(piece, out.narrow(stream.outer, position, min(length, out.shape[stream.outer] - position)))
         position += length
-    return concat(pieces, stream.outer) if out is None else out
+    if out is None:
+        return concat(pieces, stream.outer)
+    if position != out.shape[stream.outer]:
+        raise ValueError(f"out has {out.shape[stream.outer]} items along axis {stream.outer}, the answer {position}")
+    return out
 
 
 def _place(answer: Tensor, out: Tensor | None) -> Tensor:
-    return answer if out is None else out.copy_(answer)
+    if out is None:
+        return answer
+    if out.shape != answer.shape:  # copying would repeat what is too small
+        raise ValueError(f"out has room for {tuple(out.shape)}, the answer is {tuple(answer.shape)}: make them equal")
+    return out.copy_(answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vidlatent.streaming.window import H, T
 
@@ -14,12 +14,15 @@ class Plan:
     """Which axes are swept, outer first, and how thick a slab is on each.
 
     `chunk` counts frames and `strip` counts rows of what is pushed: pixels when encoding, latents when decoding.
-    No axes means the whole clip at once.
+    No axes means the whole clip at once. `peak_bytes` and `state_bytes` are predictions, 0 where none was made; they
+    are no part of the plan's identity.
     """
 
     axes: tuple[int, ...] = ()
     chunk: int = 0
     strip: int = 0
+    peak_bytes: int = field(default=0, compare=False)
+    state_bytes: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         for axis in self.axes:
@@ -31,6 +34,7 @@ class Plan:
         return self.chunk if axis == T else self.strip
 
     def __str__(self) -> str:
-        if not self.axes:
-            return "whole clip"
-        return ", inside them ".join(f"slabs of {self.thickness(axis)} {_NAMES[axis]}" for axis in self.axes)
+        cuts = ", cut in ".join(f"slabs of {self.thickness(axis)} {_NAMES[axis]}" for axis in self.axes)
+        peak = f", predicted peak {self.peak_bytes / 2**20:.0f} MiB" if self.peak_bytes else ""
+        state = f" ({self.state_bytes / 2**20:.0f} MiB of it state)" if self.state_bytes else ""
+        return (cuts or "whole clip") + peak + state

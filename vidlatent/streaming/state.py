@@ -90,7 +90,8 @@ class Gather:
     def feed(self, x: Tensor, axis: int, last: bool) -> list[Tensor]:
         """Return nothing until the last slab, then all of them; empty ones do not count."""
         if x.shape[axis] or (last and not self.seen):
-            self.seen.append(x)
+            # a copy: the caller may overwrite its slab; a new list: saved states share the old one
+            self.seen = [*self.seen, x if last else x.clone()]
         if not last:
             return []
         released, self.seen = self.seen, []

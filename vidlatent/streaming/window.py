@@ -65,8 +65,10 @@ class Window:
     @property
     def history(self) -> int:
         """Last inputs that must be kept, consumed or not, because padding the end will copy them."""
-        if self.after <= 0 or self.mode == "zeros":
+        if self.after <= 0:
             return 0
+        if self.mode == "zeros":  # of zeros alone a window may be full: something must be left to pad
+            return int(self.after >= self.span)
         return 1 if self.mode == "replicate" else self.after + 1
 
     def num_valid(self, length: int) -> int:

@@ -46,7 +46,7 @@ def assert_streams_exactly(
 
     `x` is a clip `(B, C, T, H, W)`; `axes` are orders of swept axes, outer first; each is tried with `partitions`
     random partitions, half of them ended by a separate empty slab. `tolerance` defaults to 1e-12 in float64 and 1e-5
-    in float32. Raises `AssertionError` naming the axes and the partition that differ.
+    in float32. Raises `AssertionError` naming the axes and the partition that differ or fail.
     """
     allowed = TOLERANCE[x.dtype] if tolerance is None else tolerance
     rng, want, worst = random.Random(seed), module(x), 0.0
@@ -54,10 +54,13 @@ def assert_streams_exactly(
         for attempt in range(partitions):
             outer = random_cuts(x.shape[order[0]], rng, 6)
             inner = rng.randint(1, max(1, x.shape[order[-1]]))
-            got = _sweep(module, x, order, outer, inner, separate_end=attempt % 2 == 1)
             where = f"axes {tuple(order)}, outer slabs {outer}" + (
                 f", inner slabs of {inner}" if len(order) > 1 else ""
             )
+            try:
+                got = _sweep(module, x, order, outer, inner, separate_end=attempt % 2 == 1)
+            except Exception as error:  # slabs that do not fit together, most often
+                raise AssertionError(f"{where}: the sweep failed: {error}") from error
             assert got.shape == want.shape, f"{where}: shape {tuple(got.shape)}, whole clip {tuple(want.shape)}"
             error = relative_error(got, want)
             assert error <= allowed, f"{where}: relative error {error:.2e} exceeds {allowed:.0e}"

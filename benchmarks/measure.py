@@ -1,0 +1,51 @@
+"""Time alternatives side by side and measure the memory each needs, so that a noisy machine favours none."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+Action = Callable[[], Any]
+
+
+def paired_times(actions: Mapping[str, Action], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of every action in each of `rounds` interleaved rounds, after one round to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(rounds + 1):
+        for name, action in actions.items():
+            started = time.process_time()
+            action()
+            if turn:
+                times[name].append(time.process_time() - started)
+    return times
+
+
+def median_ratio(over: list[float], under: list[float]) -> float:
+    """Median of the ratios within each round."""
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))
+
+
+def peak_bytes(setup: Callable[..., Action], *args: Any) -> int:
+    """Resident memory that `setup(*args)()` adds at its peak, in a process of its own; `setup` itself is not counted."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_here, (setup, args, torch.get_num_threads()))
+
+
+def _peak_here(setup: Callable[..., Action], args: tuple[Any, ...], num_threads: int) -> int:
+    torch.set_num_threads(num_threads)
+    action = setup(*args)
+    before = _resident_bytes()
+    with torch.no_grad():
+        action()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()

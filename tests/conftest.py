@@ -1,0 +1,35 @@
+"""What tests of all rooms share: where the real clips are, and programs to compare with."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def _missing(what: str) -> None:
+    """Skip on a workstation, fail in CI: there a missing part would hide a test for good."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the real clips."""
+    folder = os.environ.get("VIDLATENT_DATA")
+    if not folder:
+        _missing("VIDLATENT_DATA does not name the folder of real clips")
+    path = Path(str(folder))
+    if not path.is_dir():
+        _missing(f"VIDLATENT_DATA={folder} is not a folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """The ffmpeg program, as a second opinion."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        _missing("the ffmpeg program is not installed")
+    return str(program)

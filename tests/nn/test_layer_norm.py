@@ -1,0 +1,115 @@
+"""Norms against their formulas: per position, per frame, over the clip; the fast path against the definition."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from sweep_helpers import assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
+from torch import Tensor
+
+from vidlatent.nn import GroupNorm, LayerNorm, RMSNorm
+from vidlatent.streaming import H, Plan, SlabStream, T, run
+
+
+def rms_norm(norm: RMSNorm, x: Tensor) -> Tensor:
+    root = x.square().mean(1, keepdim=True).sqrt().clamp_min(norm.eps / x.shape[1] ** 0.5)
+    y = x / root * norm.weight.view(-1, 1, 1, 1) + (0 if norm.bias is None else norm.bias.view(-1, 1, 1, 1))
+    return y * torch.sigmoid(y) if norm.silu else y
+
+
+@examples(40)
+@given(st.data(), clips(channels=6), st.booleans(), st.booleans(), seeds)
+def test_rms_norm(data, x: Tensor, bias: bool, silu: bool, seed: int) -> None:
+    norm = randomise(RMSNorm(6, bias=bias, silu=silu), seed, x.dtype)
+    with torch.no_grad():
+        fast = norm(x)
+    slow = norm(x)
+    assert slow.requires_grad
+    assert_close(fast, rms_norm(norm, x).detach(), "fast path")
+    assert_close(slow.detach(), rms_norm(norm, x).detach(), "definition")
+    assert_sweeps(data, norm, x)
+
+
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_blocked_rms_norm_is_the_definition_over_many_blocks(dtype, silu: bool, layout) -> None:
+    norm = randomise(RMSNorm(3, bias=True, silu=silu), 1, dtype)
+    x = random_like(torch.empty(1, 3, 3, 250, 251), 2)  # 188 250 positions, more than two blocks and a part
+    x[:, :, 0] *= 1e-3
+    x[:, :, 1, :100] = 0
+    x[:, :, 2, :100] = 1e-13  # below eps
+    x = x.to(dtype).to(memory_format=layout)
+    before = x.clone()
+    with torch.no_grad():
+        got = norm(x)
+    want = norm(x).detach()
+    tolerance = {torch.bfloat16: 0.02, torch.float16: 0.003}.get(dtype)
+    assert got.isfinite().all()
+    assert_close(got, want, tolerance=tolerance)
+    assert torch.equal(x, before)
+
+
+@examples(30)
+@given(st.data(), clips(channels=5), st.booleans(), seeds)
+def test_layer_norm(data, x: Tensor, affine: bool, seed: int) -> None:
+    norm = randomise(LayerNorm(5, affine=affine), seed, x.dtype)
+    want = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+    if affine:
+        want = want * norm.weight.view(-1, 1, 1, 1) + norm.bias.view(-1, 1, 1, 1)
+    with torch.no_grad():
+        # channels that happen to be nearly equal are divided by little: what rounding explains is larger there
+        assert_close(norm(x), want, tolerance=1e-10 if x.dtype == torch.double else 1e-4)
+    assert_sweeps(data, norm, x)
+
+
+def group_norm(norm: GroupNorm, x: Tensor) -> Tensor:
+    """By torch, the clip at once or frame after frame."""
+    frames = [x] if norm.over == "clip" else x.split(1, T)
+    return torch.cat([F.group_norm(f.contiguous(), norm.groups, norm.weight, norm.bias, norm.eps) for f in frames], T)
+
+
+@pytest.mark.parametrize("over", ["clip", "frame"])
+@examples(40)
+@given(data=st.data(), x=clips(channels=6), groups=st.sampled_from([1, 2, 3]), seed=seeds)
+def test_group_norm(over, data, x: Tensor, groups: int, seed: int) -> None:
+    norm = randomise(GroupNorm(groups, 6, over=over, eps=1e-3), seed, x.dtype)
+    with torch.no_grad():
+        assert_close(norm(x), group_norm(norm, x))
+    assert_sweeps(data, norm, x)
+
+
+@pytest.mark.parametrize("over", ["clip", "frame"])
+def test_group_norm_keeps_its_precision_far_from_zero(over) -> None:
+    x = random_like(torch.empty(1, 4, 8, 9, 5, dtype=torch.double), 0) + 1000
+    norm = randomise(GroupNorm(2, 4, over=over), 3)
+    with torch.no_grad():
+        for plan in (Plan((T,), chunk=3), Plan((H,), strip=2), Plan((T, H), chunk=3, strip=2)):
+            want = group_norm(norm, x)
+            assert ((run(norm, x, plan) - want).abs().max() / want.abs().max()).item() < 1e-11
+            # statistics of float32 slabs are merged in float64: no worse than torch's own on the whole clip
+            single = run(norm.float(), x.float(), plan).double()
+            assert (single - want).abs().max() <= 2 * (group_norm(norm, x.float()) - want).abs().max() + 1e-5
+            norm.double()
+
+
+@pytest.mark.parametrize("over", ["clip", "frame"])
+def test_group_norm_in_slabs_under_grad_is_the_same(over) -> None:
+    norm, x = randomise(GroupNorm(2, 4, over=over), 3), random_like(torch.empty(2, 4, 5, 6, 3, dtype=torch.double), 0)
+    for plan in (Plan((T,), chunk=2), Plan((H,), strip=2), Plan((H, T), chunk=2, strip=4)):
+        got = run(norm, x, plan)
+        assert got.requires_grad
+        assert_close(got.detach(), group_norm(norm, x).detach())
+
+
+def test_a_clip_norm_answers_at_the_end_and_a_frame_norm_at_once() -> None:
+    slab = torch.randn(1, 4, 2, 4, 4)
+    clip, frame = (SlabStream(GroupNorm(2, 4, over=over), Plan((T,), chunk=2)) for over in ("clip", "frame"))
+    assert [clip.push(slab).shape[T], clip.finish().shape[T]] == [0, 2]
+    assert [frame.push(slab).shape[T], frame.finish().shape[T]] == [2, 0]
+
+
+def test_groups_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match="6 channels do not divide into 4 groups"):
+        GroupNorm(4, 6)

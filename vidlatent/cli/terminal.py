@@ -1,0 +1,91 @@
+"""What the verbs say: results on stdout, as text or one JSON object; progress and failures on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_LINE_SECONDS = 10.0
+_PIPED_COLUMNS = 1000
+
+
+class Terminal:
+    """How this run talks, set by the options of its verb."""
+
+    def __init__(self) -> None:
+        self.json = self.debug = False
+
+    def configure(self, *, as_json: bool = False, debug: bool = False) -> None:
+        """Take over the options that all verbs share."""
+        self.json, self.debug = as_json, debug
+
+    def result(self, record: Mapping[str, Any], *shown: RenderableType) -> None:
+        """Print the outcome: `record` as a JSON object, or what a person reads."""
+        if self.json:
+            typer.echo(json.dumps(record, default=str))
+            return
+        from rich.console import Console
+
+        # Piped, lines are as long as they are; 80 columns are for terminals.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
+        for item in shown:
+            console.print(item, markup=False) if isinstance(item, str) else console.print(item)
+
+    def fail(self, reason: str) -> None:
+        """Print why nothing came of it."""
+        typer.echo(f"error: {reason}", err=True)
+        if self.json:
+            typer.echo(json.dumps({"error": reason}))
+
+    @contextmanager
+    def progress(self, verb: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Yield what to call with the frames done and the frames in all: a bar on a terminal, lines elsewhere."""
+        if sys.stderr.isatty():
+            with _bar(verb) as show:
+                yield show
+        else:
+            yield _Lines(verb)
+
+
+class _Lines:
+    """A line now and then: first and last news always, in between one every ten seconds."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb, self._started, self._next = verb, time.monotonic(), 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now < self._next and done != total:
+            return
+        self._next = now + _LINE_SECONDS
+        rate = done / max(now - self._started, 1e-9)
+        left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate and done < total else ""
+        typer.echo(f"{self._verb}: {done}/{total or '?'} frames, {rate:.1f} fps{left}", err=True)
+
+
+@contextmanager
+def _bar(verb: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f} fps")
+
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(verb, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+terminal = Terminal()

@@ -1,0 +1,91 @@
+"""One latent file to one video file: read, decode and write slab by slab."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from vidlatent.autoencoders import Autoencoder
+from vidlatent.encode.slabs import Progress, slab_plan
+from vidlatent.errors import LatentFileError
+from vidlatent.io import VideoWriter
+from vidlatent.io.sink import Codec
+from vidlatent.latents import LatentClip, open_latents
+from vidlatent.streaming import Plan
+
+
+def decode_clip(
+    latents_path: str | os.PathLike[str],
+    ae: Autoencoder,
+    out_path: str | os.PathLike[str],
+    *,
+    memory: int | str | None = None,
+    audio_from: str | os.PathLike[str] | None = None,
+    codec: Codec | None = None,
+    crf: int | None = None,
+    allow_other_model: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Decode a latent file to a video with the clip's own frame count, size and frame times.
+
+    Args:
+        latents_path: What `encode_clip` wrote.
+        ae: The autoencoder it was encoded with.
+        out_path: The video, its format by the extension; it appears whole or not at all.
+        memory: Budget in bytes or as "2GiB"; None takes fixed slabs, and memory does not grow with length either way.
+        audio_from: A file whose audio is copied along, from where the encoded part begins: the clip itself, usually.
+        codec, crf: As for `VideoWriter`.
+        allow_other_model: Decode though the latents were made by an autoencoder of another fingerprint.
+        progress: Called after each slab.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        LatentFileError: The latents cannot be read, or are of another autoencoder.
+        VideoError: The video cannot be written.
+        BudgetTooSmall: No slab fits.
+    """
+    with open_latents(latents_path) as clip:
+        if not allow_other_model:
+            check_fingerprint(clip, ae)
+        total = clip.meta.num_frames
+        plan = slab_plan(ae, "decode", clip.meta.size, memory)
+        start = clip.times(0, 1)[0]
+        with VideoWriter(
+            out_path, fps=clip.meta.fps, codec=codec, crf=crf, audio_from=audio_from, audio_start=start
+        ) as writer:
+            for frames in decoded(clip, ae, plan):
+                first = writer.num_frames
+                shown = [time - start for time in clip.times(first, first + frames.shape[2])]
+                writer.write(frames, pts_seconds=shown)
+                if progress:
+                    progress(writer.num_frames, total)
+    return total
+
+
+def check_fingerprint(clip: LatentClip, ae: Autoencoder) -> None:
+    """Refuse an autoencoder that did not make these latents. Raises `LatentFileError` naming both fingerprints."""
+    if clip.meta.fingerprint != ae.fingerprint:
+        raise LatentFileError(
+            f"{Path(clip.path).name} was encoded by {clip.meta.model}, fingerprint {clip.meta.fingerprint}; "
+            f"this autoencoder ({ae.family}) has {ae.fingerprint}: decode with the one that encoded it"
+        )
+
+
+def decoded(clip: LatentClip, ae: Autoencoder, plan: Plan) -> Iterator[Tensor]:
+    """Frames (1, 3, T, H, W) in [-1, 1] as they are complete, no more of them than the clip has."""
+    left = clip.meta.num_frames
+    stream = ae.stream_decoder(plan=plan, size=clip.meta.size)
+    for start in range(0, len(clip), plan.chunk):
+        latents = clip.read(start, min(start + plan.chunk, len(clip)))[:, : ae.latent_spec.channels]
+        frames = stream.push(latents.transpose(0, 1).unsqueeze(0))[:, :, :left]
+        left -= frames.shape[2]
+        if frames.shape[2]:
+            yield frames
+    frames = stream.finish()[:, :, :left]
+    if frames.shape[2]:
+        yield frames

@@ -1,0 +1,61 @@
+"""Frame times as whole ticks of a unit that holds all of them exactly, eight bytes a frame."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from fractions import Fraction
+
+from vidlatent.errors import InputError
+
+_INT64_MAX = 2**63 - 1
+
+
+class Ticks:
+    """Times in seconds, appended as they come; the unit becomes finer when a time asks for it."""
+
+    def __init__(self) -> None:
+        self.per_second = 1
+        self._ticks = array("q")
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per tick."""
+        return Fraction(1, self.per_second)
+
+    def extend(self, seconds: Sequence[Fraction]) -> None:
+        """Append times.
+
+        Raises:
+            InputError: A time is before the one that came last, or no unit that 64 bits can count holds all of them.
+        """
+        times = [Fraction(time) for time in seconds]
+        per_second = math.lcm(self.per_second, *(time.denominator for time in times))
+        ticks = [time.numerator * (per_second // time.denominator) for time in times]
+        finer = per_second // self.per_second
+        last = self._ticks[-1] * finer if self._ticks else None
+        if any(abs(tick) > _INT64_MAX for tick in (*ticks, last or 0)):
+            raise InputError(f"frame times need a unit of 1/{per_second} s, finer than 64 bits count: round them first")
+        for tick in ticks:
+            if last is not None and tick < last:
+                raise InputError(f"frame times go back from {last}/{per_second} to {tick}/{per_second} s")
+            last = tick
+        if finer > 1:
+            self._ticks = array("q", (tick * finer for tick in self._ticks))
+        self.per_second = per_second
+        self._ticks.extend(ticks)
+
+    def tobytes(self) -> bytes:
+        """The ticks as little-endian int64."""
+        ticks = array("q", self._ticks)
+        if _is_big_endian():
+            ticks.byteswap()
+        return ticks.tobytes()
+
+
+def _is_big_endian() -> bool:
+    return array("h", [1]).tobytes()[0] == 0
