@@ -32,7 +32,7 @@ def median_ratio(over: list[float], under: list[float]) -> float:
 
 
 def peak_bytes(setup: Callable[..., Action], *args: Any) -> int:
-    """Resident memory that `setup(*args)()` adds at its peak, in a process of its own; `setup` itself is not counted."""
+    """Resident memory that `setup(*args)()` adds at its peak, in a process of its own; not what `setup` needs."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_here, (setup, args, torch.get_num_threads()))
 

@@ -1,6 +1,6 @@
 """Render the clip that ships in `examples/`: a bay at dusk, hills sliding past, water, a boat. Needs no footage.
 
-    python tools/make_example_clip.py examples/bay.mp4
+python tools/make_example_clip.py examples/bay.mp4
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Train vidlatent-tiny: start as the optimal linear code of 4x8x8 patches, then learn what it misses.
 
-    python tools/train_tiny.py configs/autoencoder/vidlatent-tiny.yaml --data natural/train --out runs/tiny
-    python tools/train_tiny.py configs/autoencoder/vidlatent-tiny.yaml --data natural/train --out runs/tiny --export
+    config=configs/autoencoder/vidlatent-tiny.yaml
+    python tools/train_tiny.py $config --data natural/train --out runs/tiny
+    python tools/train_tiny.py $config --data natural/train --out runs/tiny --export
+    python tools/train_tiny.py $config --data natural/test --out runs/tiny --evaluate
 
-The first form resumes from the last checkpoint in `--out`; the second writes the weights that the package ships.
+The first resumes from the last checkpoint in `--out`; the second writes the weights that the package ships; the third
+measures them beside the linear code on clips they have not seen.
 """
 
 from __future__ import annotations
@@ -17,21 +20,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from vidlatent.autoencoders import build
-from vidlatent.autoencoders.base import Autoencoder
+from vidlatent.autoencoders import Autoencoder, build, load
+from vidlatent.autoencoders.checkpoint import save_checkpoint
 from vidlatent.config import RunConfig, load_config
 from vidlatent.io import open_video, to_float
-from vidlatent.metrics.pca import PatchPCA
+from vidlatent.metrics import PatchPCA, psnr
 from vidlatent.nn import Conv3d
 
-WEIGHTS = Path(__file__).parents[1] / "vidlatent/autoencoders/tiny/weights"
+WEIGHTS = Path(__file__).parents[1] / "vidlatent/autoencoders/tiny/weights/vidlatent-tiny.safetensors"
 WINDOW_SIZE = 256
 
 
 class TrainConfig(RunConfig):
+    """A run of this script; the configuration file says what each number is."""
+
     windows_per_clip: int
     num_frames: int
     crop_size: int
@@ -151,7 +155,8 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
             gain = (loss_of(pca.reconstruct(batch), batch) - loss).item() * 10 / math.log(10)
         running = 0.98 * running + 0.02 * gain
         if step % 20 == 0:
-            row = {"step": step, "gain_over_pca_db": round(running / (1 - 0.98 ** (step - first + 1)), 3), "seconds": round(time.time() - started)}
+            gain_db = running / (1 - 0.98 ** (step - first + 1))
+            row = {"step": step, "gain_over_pca_db": round(gain_db, 3), "seconds": round(time.time() - started)}
             print(json.dumps(row), flush=True)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
@@ -161,25 +166,58 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
             (out / "next.pt").replace(out / "last.pt")
 
 
-def export(config: TrainConfig, out: Path) -> None:
-    """Write the averaged weights in bfloat16, and the latents' statistics over the training windows."""
-    raise NotImplementedError
+@torch.no_grad()
+def export(out: Path, target: Path) -> None:
+    """Write the averaged weights in bfloat16, with the latents' statistics over the training windows."""
+    ae = build("vidlatent-tiny")
+    ae.load_state_dict(torch.load(out / "last.pt", weights_only=True)["average"])
+    windows = np.load(out / "windows.npy", mmap_mode="r")
+    latents = torch.cat([ae.encode(to_float(torch.from_numpy(window.copy()))).mean for window in windows[::8]])
+    channels = latents.transpose(0, 1).flatten(1)
+    mean, std = (tuple(round(v, 4) for v in values.tolist()) for values in (channels.mean(1), channels.std(1)))
+    described = build("vidlatent-tiny", mean=mean, std=std)
+    described.load_state_dict(ae.state_dict())
+    target.parent.mkdir(exist_ok=True)
+    save_checkpoint(described, target, dtype=torch.bfloat16)
+    (target.parent / "vidlatent-tiny.log.jsonl").write_text((out / "log.jsonl").read_text())
+
+
+@torch.no_grad()
+def evaluate(clips: list[Path], config: TrainConfig, out: Path, checkpoint: Path) -> None:
+    """PSNR of the exported weights and of the linear code on the centre crop of each clip's first frames."""
+    ae, pca, rows = load(checkpoint), fit_linear_code(np.load(out / "windows.npy", mmap_mode="r")), []
+    for clip in clips:
+        with open_video(clip, size=(WINDOW_SIZE, WINDOW_SIZE), chunk_frames=config.num_frames) as source:
+            video = to_float(next(iter(source)).frames)
+        posterior = ae.encode(video)
+        got = ae.decode(posterior.mode(), num_frames=posterior.num_frames, size=posterior.size).clamp(-1, 1)
+        rows.append({"clip": clip.name, "psnr": psnr(got, video), "pca_psnr": psnr(pca.reconstruct(video), video)})
+        print("{clip:40} {psnr:6.2f} dB, linear code {pca_psnr:6.2f} dB".format(**rows[-1]), flush=True)
+    means = {key: round(sum(row[key] for row in rows) / len(rows), 3) for key in ("psnr", "pca_psnr")}
+    print(json.dumps(means | {"gain_db": round(means["psnr"] - means["pca_psnr"], 3), "clips": rows}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", help="key=value")
-    parser.add_argument("--data", type=Path, required=True, help="folder of training clips")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--export", action="store_true")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--data", type=Path, required=True, help="folder of clips: to train on, or to evaluate on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and of the training windows")
+    parser.add_argument("--export", action="store_true", help="write the last checkpoint where the package finds it")
+    parser.add_argument("--evaluate", action="store_true", help="measure the exported weights on --data")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="file to export to and to evaluate")
+    parser.add_argument("--threads", type=int, default=0, help="of the processor; 0: all")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.threads:
         torch.set_num_threads(args.threads)
     config = load_config(TrainConfig, args.config, args.overrides)
-    (export if args.export else train)(config, *((args.out,) if args.export else (args.data, args.out)))
+    if args.evaluate:
+        evaluate(sorted(args.data.iterdir()), config, args.out, args.weights)
+    elif args.export:
+        export(args.out, args.weights)
+    else:
+        train(config, args.data, args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A stream that stops anywhere continues bit for bit: from memory, from a file, in another process."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from resume_stream import PLANS, build, push_all
 from sweep_helpers import assert_close, random_like
 from torch import Tensor
 
+import vidlatent
 from vidlatent.streaming import SlabStream
 from vidlatent.streaming.state import concat
 
@@ -92,7 +94,8 @@ def test_continues_bit_for_bit_in_another_process(tmp_path: Path) -> None:
     torch.save(saved, paths[0])
     torch.save(rest, paths[1])
     program = Path(__file__).with_name("resume_stream.py")
-    subprocess.run([sys.executable, "-W", "error", str(program), *map(str, paths)], check=True, timeout=300)
+    here = os.environ | {"PYTHONPATH": str(Path(vidlatent.__file__).parents[1])}  # the same package, installed or not
+    subprocess.run([sys.executable, "-W", "error", str(program), *map(str, paths)], check=True, timeout=300, env=here)
     got = torch.load(paths[2], weights_only=True)
     assert got.keys() == want.keys()
     assert len(got) == 8 * len(CUTS)

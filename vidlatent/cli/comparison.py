@@ -16,7 +16,7 @@ from vidlatent.report import Panels, Stills, clip_page
 
 _SMALLEST_FOR_SSIM = 11
 _STILLS = 4
-_ERROR_GAIN = 8
+_ERROR_GAIN = 5
 
 
 class Comparison:

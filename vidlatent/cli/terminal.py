@@ -53,7 +53,9 @@ class Terminal:
             with _bar(verb) as show:
                 yield show
         else:
-            yield _Lines(verb)
+            lines = _Lines(verb)
+            yield lines
+            lines.finish()
 
 
 class _Lines:
@@ -61,13 +63,22 @@ class _Lines:
 
     def __init__(self, verb: str) -> None:
         self._verb, self._started, self._next = verb, time.monotonic(), 0.0
+        self._told = self._done = 0
 
     def __call__(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now < self._next and done != total:
-            return
-        self._next = now + _LINE_SECONDS
-        rate = done / max(now - self._started, 1e-9)
+        self._done = done
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _LINE_SECONDS
+            self._tell(done, total)
+
+    def finish(self) -> None:
+        """Tell how it ended; only now is the number of frames certain."""
+        if self._done != self._told:
+            self._tell(self._done, self._done)
+
+    def _tell(self, done: int, total: int | None) -> None:
+        self._told = done
+        rate = done / max(time.monotonic() - self._started, 1e-9)
         left = f", {max(total - done, 0) / rate:.0f} s left" if total and rate and done < total else ""
         typer.echo(f"{self._verb}: {done}/{total or '?'} frames, {rate:.1f} fps{left}", err=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +16,9 @@ from vidlatent.io import VideoWriter
 from vidlatent.io.sink import Codec
 from vidlatent.latents import LatentClip, open_latents
 from vidlatent.streaming import Plan
+
+_ROUNDING_SECONDS = Fraction(1, 1000)
+_TIMES_AT_ONCE = 4096
 
 
 def decode_clip(
@@ -54,17 +58,31 @@ def decode_clip(
             check_fingerprint(clip, ae)
         total = clip.meta.num_frames
         plan = slab_plan(ae, "decode", clip.meta.size, memory)
-        start = clip.times(0, 1)[0]
+        start, constant = clip.times(0, 1)[0], has_constant_rate(clip)
         with VideoWriter(
             out_path, fps=clip.meta.fps, codec=codec, crf=crf, audio_from=audio_from, audio_start=start
         ) as writer:
             for frames in decoded(clip, ae, plan):
                 first = writer.num_frames
                 shown = [time - start for time in clip.times(first, first + frames.shape[2])]
-                writer.write(frames, pts_seconds=shown)
+                writer.write(frames, pts_seconds=None if constant else shown)
                 if progress:
                     progress(writer.num_frames, total)
     return total
+
+
+def has_constant_rate(clip: LatentClip) -> bool:
+    """Whether the frames come at `meta.fps`, but for the rounding of containers that keep whole milliseconds.
+
+    Written with times of its own, such a clip would come out at 29.998 instead of 30 frames per second.
+    """
+    fps, total = clip.meta.fps, clip.meta.num_frames
+    start, slack = clip.times(0, 1)[0], min(_ROUNDING_SECONDS, 1 / (4 * fps))
+    for first in range(0, total, _TIMES_AT_ONCE):
+        times = clip.times(first, min(first + _TIMES_AT_ONCE, total))
+        if any(abs(time - start - (first + index) / fps) > slack for index, time in enumerate(times)):
+            return False
+    return True
 
 
 def check_fingerprint(clip: LatentClip, ae: Autoencoder) -> None:

@@ -42,7 +42,7 @@ def open_video(
     fit: Fit = "crop",
     chunk_frames: int = 16,
     on_damage: OnDamage = "error",
-    colour: Colour = "exact",
+    colour: Colour = "fast",
     max_pixels: int = MAX_PIXELS,
     num_threads: int = 0,
 ) -> "VideoSource":

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -16,7 +17,6 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-import vidlatent
 from vidlatent.errors import InputError, LatentFileError
 from vidlatent.latents.layout import pack_header, pad_header, room_for
 from vidlatent.latents.meta import LatentMeta
@@ -36,9 +36,9 @@ class LatentWriter:
     `moments` (t, 2C, h, w) where the log-variance is kept, `pts` (T,) int64 ticks of `meta.time_base` seconds, and the
     metadata as text. Values are stored as the encoder gives them, not normalised.
 
-    `meta.dtype` is float16 unless asked otherwise. Its 11 significant bits put an error of -73 dB or less on latents of
-    any scale within its range: decoded by vidlatent-tiny, clips differ from those of float32 latents by less than
-    0.001 dB, of bfloat16 ones by 0.02 dB at 35 dB, at half the bytes of float32. Values beyond 65504 are refused.
+    `meta.dtype` is float16 unless asked otherwise: half the bytes of float32, and its rounding lies 73 dB below the
+    latents. On three real clips that vidlatent-tiny reconstructs at 27 to 30 dB it cost less than 0.0001 dB of PSNR,
+    and bfloat16, whose rounding lies 55 dB below, less than 0.001 dB. Values beyond float16's 65504 are refused.
 
     Args:
         path: Conventionally ends in `.safetensors`; its folder must exist.
@@ -138,7 +138,7 @@ class LatentWriter:
             num_frames=self.num_frames,
             time_base=self._ticks.time_base,
             sha256=self._digest.hexdigest(),
-            version=vidlatent.__version__,
+            version=_library_version(),
         )
         tensors = {
             self.meta.kind: (TYPES[self.meta.dtype], (self.num_latent_frames, *self._shape)),
@@ -195,6 +195,14 @@ class LatentWriter:
             self.close()
         else:
             self.abort()
+
+
+def _library_version() -> str:
+    # Not from vidlatent/__init__.py, which is above this room and imports it.
+    try:
+        return metadata.version("vidlatent")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _sync_folder(folder: Path) -> None:
