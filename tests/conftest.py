@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tests run in parallel, one process a core
 
 
 def _missing(what: str) -> None:

@@ -1,21 +1,16 @@
 """A narrow model and a small clip on disk, and two ways to run the command: here, and as a process of its own."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
-import torch
-from typer.testing import CliRunner, Result
+from cli_helpers import ENVIRONMENT, Here, Process, write_pattern
+from typer.testing import CliRunner
 
 import vidlatent
 from vidlatent.autoencoders import save_checkpoint
 from vidlatent.cli.app import app
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +26,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_pattern(path: Path, frames: int) -> Path:
-    """A 64x64 clip of `frames` frames at 25 per second, written in pieces."""
-    t, y, x = torch.meshgrid(torch.arange(50), torch.arange(64), torch.arange(64), indexing="ij")
-    planes = [torch.sin(0.3 * x + 0.2 * t), torch.cos(0.25 * y - 0.3 * t), torch.sin(0.1 * (x + y) + 0.5 * t)]
-    piece = ((torch.stack(planes, -1) + 1) * 127.5).round().to(torch.uint8)
-    pieces = (piece[: min(50, frames - start)] for start in range(0, frames, 50))
-    return vidlatent.write_video(path, pieces, fps=Fraction(25), crf=30)
-
-
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pattern(tmp_path_factory.mktemp("clip") / "clip.mp4", 30)
@@ -48,10 +34,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pattern(tmp_path_factory.mktemp("clip") / "long.mp4", 3000)
-
-
-Here = Callable[..., Result]
-Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

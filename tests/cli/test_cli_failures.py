@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, Here, Process
+from cli_helpers import ENVIRONMENT, Here, Process
 
 
 @pytest.fixture

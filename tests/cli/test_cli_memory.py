@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ENVIRONMENT, write_pattern
+from cli_helpers import ENVIRONMENT, write_pattern
 
 IMPORTS = "import vidlatent.cli.app, vidlatent.encode, vidlatent.io._av_encode, vidlatent.autoencoders"
 

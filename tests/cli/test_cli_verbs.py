@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Here, Process
+from cli_helpers import Here, Process
 
 import vidlatent
 from vidlatent.latents import open_latents

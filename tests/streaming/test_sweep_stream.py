@@ -30,6 +30,14 @@ def test_a_finished_stream_takes_nothing_more() -> None:
                 again(finished)
 
 
+def test_a_finished_stream_stays_finished_when_it_is_loaded() -> None:
+    finished, again = stream(), stream()
+    finished.push(clip(), last=True)
+    again.load_state_dict(finished.state_dict())
+    with pytest.raises(ValueError, match="finished"):
+        again.finish()
+
+
 def test_a_stream_into_which_nothing_was_pushed_cannot_finish() -> None:
     with pytest.raises(ValueError, match="nothing was pushed"):
         stream().finish()

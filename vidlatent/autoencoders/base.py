@@ -82,12 +82,15 @@ class Autoencoder(nn.Module):
 
         `video` is (B, 3, T, H, W), floating point in [-1, 1], any T, H, W >= 1: sizes that do not fit the strides are
         padded by repeating the last frame, row and column. `memory` is a budget in bytes or as "2GiB"; `plan` says
-        exactly how to cut. Raises `InputError` for anything else than a clip, `BudgetTooSmall` if nothing fits.
+        exactly how to cut. Gradients flow only to a video that requires them: a graph would hold every slab, so train
+        through `encoder` and `decoder` themselves. Raises `InputError` for anything else than a clip, `BudgetTooSmall`
+        if nothing fits.
         """
         self._check(video, 3, "video (B, 3, T, H, W) in [-1, 1]")
         _check_policy(policy)
         plan = plan or self.plan(tuple(video.shape), memory, "encode")
-        moments = run(self.encoder, self.prepare(video), plan)
+        with _gradients_for(video):
+            moments = run(self.encoder, self.prepare(video), plan)
         size = (video.shape[3], video.shape[4])
         if not self.has_logvar:
             return Posterior(moments, None, video.shape[2], size)
@@ -107,7 +110,8 @@ class Autoencoder(nn.Module):
         """Reconstruct the clip (B, 3, T, H, W) in [-1, 1]; neither `memory` nor `plan` changes the answer.
 
         `latents` are (B, C, t, h, w), not normalised. `num_frames` and `size` (H, W) crop away what `encode` added to
-        fit the strides (a `Posterior` carries both). Raises `InputError` where they ask for more than the latents hold.
+        fit the strides (a `Posterior` carries both). Gradients flow as in `encode`. Raises `InputError` where they ask
+        for more than the latents hold.
         """
         spec = self.latent_spec
         self._check(latents, spec.channels, f"latents (B, {spec.channels}, t, h, w)")
@@ -115,11 +119,13 @@ class Autoencoder(nn.Module):
         frames, height, width = self._extent(latents, num_frames, size)
         plan = plan or self.plan(tuple(latents.shape), memory, "decode")
         whole = self._extent(latents, None, None)
-        out = None
-        if plan.axes and not torch.is_grad_enabled():
-            out = latents.new_empty(len(latents), 3, *whole, dtype=self.dtype, device=self.device)
-            out = out.contiguous(memory_format=torch.channels_last_3d)
-        return run(self.decoder, self.prepare(latents), plan, out)[:, :, :frames, :height, :width]
+        with _gradients_for(latents):
+            out = None
+            if plan.axes and not torch.is_grad_enabled():
+                out = latents.new_empty(len(latents), 3, *whole, dtype=self.dtype, device=self.device)
+                out = out.contiguous(memory_format=torch.channels_last_3d)
+            video = run(self.decoder, self.prepare(latents), plan, out)
+        return video[:, :, :frames, :height, :width]
 
     def plan(
         self, shape: tuple[int, ...], memory: int | str | None, direction: Direction, *, streaming: bool = False
@@ -180,6 +186,10 @@ class Autoencoder(nn.Module):
         if any(not 1 <= a <= m for a, m in zip(asked, most, strict=True)):
             raise InputError(f"latents {tuple(latents.shape)} hold up to {most} (T, H, W), asked for {asked}")
         return asked
+
+
+def _gradients_for(x: Tensor) -> torch.set_grad_enabled:
+    return torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad)
 
 
 def _check_policy(policy: str) -> None:

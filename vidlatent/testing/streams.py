@@ -59,8 +59,8 @@ def assert_streams_exactly(
             )
             try:
                 got = _sweep(module, x, order, outer, inner, separate_end=attempt % 2 == 1)
-            except Exception as error:  # slabs that do not fit together, most often
-                raise AssertionError(f"{where}: the sweep failed: {error}") from error
+            except Exception as failure:  # slabs that do not fit together, most often
+                raise AssertionError(f"{where}: the sweep failed: {failure}") from failure
             assert got.shape == want.shape, f"{where}: shape {tuple(got.shape)}, whole clip {tuple(want.shape)}"
             error = relative_error(got, want)
             assert error <= allowed, f"{where}: relative error {error:.2e} exceeds {allowed:.0e}"
