@@ -57,7 +57,7 @@ NAMED = {
     "kernel below stride": {"t": Window(1, 3), "h": Window(2, 3), "w": Window(1, 2)},
     "kernel below stride, behind padding": {"t": Window(1, 2, 1, 1), "h": Window(2, 4, 3, 2, "replicate")},
     "cropping": {"t": Window(2, 1, -1, 0), "h": Window(1, 1, -2, -1)},
-    "cropping both ends": {"t": Window(2, 1, -1, -1), "h": Window(3, 1, -2, -2)},
+    "cropping both ends": {"t": Window(1, 1, -1, -1), "h": Window(2, 1, -1, -1)},
     "patches": {"t": Window(2, 2), "h": Window(2, 2), "w": Window(2, 2)},
     "one by one": {},
 }

@@ -14,7 +14,7 @@ from vidlatent.autoencoders.posterior import Posterior
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.stream import DecoderStream, EncoderStream
 from vidlatent.errors import InputError
-from vidlatent.streaming import Plan, Sweepable, run
+from vidlatent.streaming import Barrier, Plan, Sweepable, run
 from vidlatent.streaming.planner import plan_sweep
 
 Policy = Literal["exact", "upstream"]
@@ -60,6 +60,11 @@ class Autoencoder(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def exactness(self) -> Literal["single pass", "with barrier"]:
+        """How sweeps equal the whole clip: layer by layer, or with layers that gather an axis first."""
+        return "with barrier" if any(isinstance(module, Barrier) for module in self.modules()) else "single pass"
 
     @property
     def fingerprint(self) -> str:

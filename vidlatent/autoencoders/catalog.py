@@ -16,16 +16,17 @@ from vidlatent.errors import ModelError
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset: its family and its configuration."""
+    """A preset: its family, its configuration, and the licence of its published weights."""
 
     family: str
     config: Any
+    licence: str
 
 
 CATALOG: dict[str, Entry] = {
-    "vidlatent-tiny": Entry("tiny", TinyConfig()),
-    "wan-2.1": Entry("wan", WAN_21),
-    "wan-2.2": Entry("wan", WAN_22),
+    "vidlatent-tiny": Entry("tiny", TinyConfig(), "Apache-2.0"),
+    "wan-2.1": Entry("wan", WAN_21, "Apache-2.0"),
+    "wan-2.2": Entry("wan", WAN_22, "Apache-2.0"),
 }
 
 

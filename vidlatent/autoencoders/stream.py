@@ -10,6 +10,8 @@ from torch import Tensor
 from vidlatent.streaming import Plan, SlabStream, Sweepable, T
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from vidlatent.autoencoders.base import Autoencoder, Direction
 
 
@@ -27,7 +29,7 @@ class _FrameStream:
         self.ae, self.requested, self.memory = ae, plan, memory
         self._slabs: SlabStream | None = None
 
-    def __enter__(self) -> _FrameStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -7,14 +7,12 @@ from rich.table import Table
 from vidlatent.cli.options import AsJson, Debug
 from vidlatent.cli.terminal import terminal
 
-# Licence of the published weights, by family.
-_LICENCES = {"tiny": "Apache-2.0", "wan": "Apache-2.0"}
-
 
 def models(as_json: AsJson = False, debug: Debug = False) -> None:
     """List the models: compression, channels, parameters, exactness, licence."""
     terminal.configure(as_json=as_json, debug=debug)
     import vidlatent
+    from vidlatent.autoencoders.catalog import CATALOG
     from vidlatent.cli.describe import model_record
     from vidlatent.cli.loading import packaged_weights, preset_without_weights
 
@@ -25,8 +23,8 @@ def models(as_json: AsJson = False, debug: Debug = False) -> None:
     for name in vidlatent.models():
         ae = preset_without_weights(name)
         packaged = packaged_weights(name)
-        licence = _LICENCES.get(ae.family, "see its authors")
-        record = model_record(ae, name) | {"exactness": "exact", "packaged": packaged, "licence": licence}
+        licence = CATALOG[name].licence
+        record = model_record(ae, name) | {"exactness": ae.exactness, "packaged": packaged, "licence": licence}
         records.append(record)
         table.add_row(
             name,

@@ -65,7 +65,8 @@ def open_video(
         on_damage: When frames are missing or damaged: "error" gives what came before and raises, never giving a damaged
             frame; "warn" gives everything and warns at the end; "keep" gives everything.
             `VideoSource.damage` lists the reasons in all cases.
-        colour: "exact" converts to within 0.51 level of the equations; "fast" is up to 3 levels off, and faster.
+        colour: "fast" gives what ffmpeg, torchcodec and decord give, up to 3 levels from the equations; "exact" is
+            within 0.51 level of them, interpolates chroma where it is sited, and takes ten times as long.
         max_pixels: Frames with more are refused before they are decoded.
         num_threads: Of the decoder; 0 chooses by the number of cores.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vidlatent.streaming.window import H, T
 
-_NAMES = {T: "frames", H: "rows"}
+_NAMES = {T: "frame", H: "row"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,11 @@ class Plan:
         return self.chunk if axis == T else self.strip
 
     def __str__(self) -> str:
-        cuts = ", cut in ".join(f"slabs of {self.thickness(axis)} {_NAMES[axis]}" for axis in self.axes)
+        cuts = ", cut in ".join(f"slabs of {self._thickness_named(axis)}" for axis in self.axes)
         peak = f", predicted peak {self.peak_bytes / 2**20:.0f} MiB" if self.peak_bytes else ""
         state = f" ({self.state_bytes / 2**20:.0f} MiB of it state)" if self.state_bytes else ""
         return (cuts or "whole clip") + peak + state
+
+    def _thickness_named(self, axis: int) -> str:
+        count = self.thickness(axis)
+        return f"{count} {_NAMES[axis]}" + ("s" if count > 1 else "")
