@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ import torch
 Action = Callable[[], Any]
 
 
-def paired_times(actions: Mapping[str, Action], rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of every action in each of `rounds` interleaved rounds, after one round to warm up."""
+def paired_times(actions: Mapping[str, Action], rounds: int, *, warm_up: bool = True) -> dict[str, list[float]]:
+    """Processor seconds of every action in each of `rounds` interleaved rounds, by default after one to warm up."""
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(rounds + 1):
+    for turn in range(rounds + warm_up):
         for name, action in actions.items():
             started = time.process_time()
             action()
-            if turn:
+            if turn >= warm_up:
                 times[name].append(time.process_time() - started)
     return times
 
@@ -40,12 +40,14 @@ def peak_bytes(setup: Callable[..., Action], *args: Any) -> int:
 def _peak_here(setup: Callable[..., Action], args: tuple[Any, ...], num_threads: int) -> int:
     torch.set_num_threads(num_threads)
     action = setup(*args)
-    before = _resident_bytes()
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew here
+    before = _resident_bytes("VmRSS")
     with torch.no_grad():
         action()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return _resident_bytes("VmHWM") - before
 
 
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def _resident_bytes(field: str) -> int:
+    """A line of this process's status: resident memory now (VmRSS) or at its peak (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

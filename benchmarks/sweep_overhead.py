@@ -17,7 +17,7 @@ import vidlatent as vl
 from vidlatent.streaming import H, Plan, T
 from vidlatent.testing import relative_error
 
-FRAMES, SIZE = 17, 256
+FRAMES, SIZE = 13, 192
 CASES = {  # name: (model, overrides)
     "vidlatent-tiny": ("vidlatent-tiny", {}),
     "wan-2.1 base 32": ("wan-2.1", {"base_dim": 32}),
@@ -45,7 +45,10 @@ def measure(name: str, direction: str, rounds: int) -> list[dict[str, object]]:
     if direction == "encode":
         module, x = ae.encoder, ae.prepare(video)
     else:
-        module, x = ae.decoder, ae.prepare(torch.randn(1, 16, 5, SIZE // 8, SIZE // 8, generator=generator))
+        module, x = (
+            ae.decoder,
+            ae.prepare(torch.randn(1, 16, 1 + FRAMES // 4, SIZE // 8, SIZE // 8, generator=generator)),
+        )
     whole = vl.streaming.run(module, x)
     variants = {"whole": Plan()} | plans(direction)
     times = paired_times({k: lambda p=p: vl.streaming.run(module, x, p) for k, p in variants.items()}, rounds)

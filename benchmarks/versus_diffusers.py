@@ -13,7 +13,6 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -38,9 +37,15 @@ def decoder(way: str, folder: str) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda z: model.decode(z, return_dict=False)[0]
 
 
-def action(way: str, folder: str, latents: torch.Tensor) -> Callable[[], Any]:
+def action(way: str, folder: str, latents: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """One decode, ready to go."""
     decode = decoder(way, folder)
     return lambda: decode(latents)
+
+
+def keep(answers: dict[str, torch.Tensor], way: str, run: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    """Run and keep the answer, which is compared later."""
+    return lambda: answers.update({way: run()})
 
 
 def main() -> None:
@@ -55,9 +60,9 @@ def main() -> None:
     latents = torch.randn(1, 16, *grid)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         AutoencoderKLWan(base_dim=args.base).save_pretrained(folder)
-        actions = {way: action(way, folder, latents) for way in WAYS}
-        answers = {way: run() for way, run in actions.items()}
-        times = paired_times(actions, args.rounds)
+        answers: dict[str, torch.Tensor] = {}
+        actions = {way: keep(answers, way, action(way, folder, latents)) for way in WAYS}
+        times = paired_times(actions, args.rounds, warm_up=args.rounds > 1)
         memory = {way: peak_bytes(action, way, folder, latents) for way in WAYS}
         weights = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     own = {"ours": answers["ours whole"], "diffusers": answers["diffusers plain"]}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_original_checkpoints_of_a_preset_are_known_by_their_keys(
     wan: Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The preset is narrowed here, so that the file is small."""
-    monkeypatch.setitem(loading.CATALOG, "wan-2.1", loading.CATALOG["wan-2.1"].__class__("wan", wan.config))
+    monkeypatch.setitem(loading.CATALOG, "wan-2.1", replace(loading.CATALOG["wan-2.1"], config=wan.config))
     torch.save(original(wan), tmp_path / "Wan2.1_VAE.pth")
     assert load(tmp_path / "Wan2.1_VAE.pth").fingerprint == wan.fingerprint
     assert load("wan-2.1", weights=tmp_path / "Wan2.1_VAE.pth").fingerprint == wan.fingerprint
