@@ -63,6 +63,7 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
+        part.chmod(0o644)  # safetensors makes files for their owner alone
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

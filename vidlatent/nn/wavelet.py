@@ -6,6 +6,7 @@ One level maps each 2-block along an axis, `(a, b)`, to `((a + b) / sqrt 2, (a -
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vidlatent.nn.resample import DepthToSpace, Factors, SpaceToDepth
@@ -48,8 +49,7 @@ class Haar(SpaceToDepth):
         self.register_buffer("matrix", haar_matrix(factors), persistent=False)
 
     def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
-        blocks = super().valid(x, padding).unflatten(1, (x.shape[1], -1))
-        return torch.einsum("oi,bci...->boc...", self.matrix.to(x.dtype), blocks).flatten(1, 2)
+        return _mix(super().valid(x, padding), _for_channels(self.matrix, x.shape[1]))
 
 
 class InverseHaar(DepthToSpace):
@@ -62,5 +62,15 @@ class InverseHaar(DepthToSpace):
         self.register_buffer("matrix", haar_matrix(factors), persistent=False)
 
     def apply_to(self, x: Tensor) -> Tensor:
-        bands = x.unflatten(1, (len(self.matrix), -1))
-        return super().apply_to(torch.einsum("oi,boc...->bci...", self.matrix.to(x.dtype), bands).flatten(1, 2))
+        return super().apply_to(_mix(x, _for_channels(self.matrix, x.shape[1] // len(self.matrix)).T))
+
+
+def _for_channels(matrix: Tensor, channels: int) -> Tensor:
+    """The same transform of every channel as one matrix, from the order (C, position) to (band, C)."""
+    each = torch.eye(channels, dtype=matrix.dtype, device=matrix.device)
+    return torch.einsum("oi,cd->ocdi", matrix, each).flatten(2).flatten(0, 1)
+
+
+def _mix(x: Tensor, matrix: Tensor) -> Tensor:
+    """Apply a matrix to the channels; its zeros cost less than a layout of their own would."""
+    return F.linear(x.permute(0, 2, 3, 4, 1), matrix.to(x.dtype)).permute(0, 4, 1, 2, 3)
