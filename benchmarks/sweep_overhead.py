@@ -17,10 +17,10 @@ import vidlatent as vl
 from vidlatent.streaming import H, Plan, T
 from vidlatent.testing import relative_error
 
-FRAMES, SIZE = 13, 192
-CASES = {  # name: (model, overrides)
-    "vidlatent-tiny": ("vidlatent-tiny", {}),
-    "wan-2.1 base 32": ("wan-2.1", {"base_dim": 32}),
+FRAMES = 13
+CASES = {  # name: (model, overrides, pixels a side)
+    "vidlatent-tiny": ("vidlatent-tiny", {}, 448),
+    "wan-2.1 base 32": ("wan-2.1", {"base_dim": 32}, 192),
 }
 
 
@@ -38,16 +38,16 @@ def plans(direction: str) -> dict[str, Plan]:
 @torch.no_grad()
 def measure(name: str, direction: str, rounds: int) -> list[dict[str, object]]:
     """One row a plan."""
-    model, overrides = CASES[name]
+    model, overrides, size = CASES[name]
     ae = vl.build(model, **overrides)
     generator = torch.Generator().manual_seed(0)
-    video = torch.rand(1, 3, FRAMES, SIZE, SIZE, generator=generator) * 2 - 1
+    video = torch.rand(1, 3, FRAMES, size, size, generator=generator) * 2 - 1
     if direction == "encode":
         module, x = ae.encoder, ae.prepare(video)
     else:
         module, x = (
             ae.decoder,
-            ae.prepare(torch.randn(1, 16, 1 + FRAMES // 4, SIZE // 8, SIZE // 8, generator=generator)),
+            ae.prepare(torch.randn(1, 16, 1 + FRAMES // 4, size // 8, size // 8, generator=generator)),
         )
     whole = vl.streaming.run(module, x)
     variants = {"whole": Plan()} | plans(direction)
@@ -68,12 +68,13 @@ def measure(name: str, direction: str, rounds: int) -> list[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
+    parser.add_argument("--model", choices=CASES, action="append", help="only this one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = []
-    for name in CASES:
+    for name in args.model or CASES:
         for direction in ("encode", "decode"):
             for row in measure(name, direction, args.rounds):
                 rows.append(row)
