@@ -75,8 +75,10 @@ def group_norm(norm: GroupNorm, x: Tensor) -> Tensor:
 @given(data=st.data(), x=clips(channels=6), groups=st.sampled_from([1, 2, 3]), seed=seeds)
 def test_group_norm(over, data, x: Tensor, groups: int, seed: int) -> None:
     norm = randomise(GroupNorm(groups, 6, over=over, eps=1e-3), seed, x.dtype)
+    # of few and nearly equal numbers the variance is a difference of large terms
+    loose = 1e-4 if x.dtype == torch.float else None
     with torch.no_grad():
-        assert_close(norm(x), group_norm(norm, x))
+        assert_close(norm(x), group_norm(norm, x), tolerance=loose)
     assert_sweeps(data, norm, x)
 
 

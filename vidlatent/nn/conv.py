@@ -45,15 +45,31 @@ class Conv3d(Local):
     def pads_itself(self, window: Window) -> bool:
         return window.mode == "zeros" and window.before == window.after >= 0
 
-    def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
+    def skips_zeros(self, axis: int, window: Window) -> bool:
+        zeros_in_front = window.mode == "zeros" and 0 < window.before < window.span
+        return axis == T and zeros_in_front and window.stride == window.dilation == 1
+
+    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:
+        if not lacking:
+            return self._convolve(x, self.weight, padding)
+        # the first frames see fewer frames than the kernel has taps: the taps on zeros are left away
+        taps = self.windows[T].kernel
+        count = x.shape[T] + lacking - taps + 1
+        early = [
+            self._convolve(x[:, :, : taps - zeros], self.weight[:, :, zeros:], padding)
+            for zeros in range(lacking, max(lacking - count, 0), -1)
+        ]
+        return torch.cat([*early, *([self._convolve(x, self.weight, padding)] if count > lacking else [])], T)
+
+    def _convolve(self, x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> Tensor:
         windows = [self.windows[axis] for axis in (T, H, W)]
         if self.groups == 1 and all(window.is_pointwise for window in windows):  # a matrix product beats conv3d here
-            return F.linear(x.permute(0, 2, 3, 4, 1), self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
+            return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
         strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
         if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
             # conv3d leaves oneDNN for a slow loop when a slab is small
-            return torch.mkldnn_convolution(x, self.weight, self.bias, padding, strides, dilations, self.groups)
-        return F.conv3d(x, self.weight, self.bias, strides, padding, dilations, self.groups)
+            return torch.mkldnn_convolution(x, weight, self.bias, padding, strides, dilations, self.groups)
+        return F.conv3d(x, weight, self.bias, strides, padding, dilations, self.groups)
 
     def empty_like(self, x: Tensor, t: int, h: int, w: int) -> Tensor:
         return x.new_empty(x.shape[0], self.out_channels, t, h, w)

@@ -31,7 +31,7 @@ class SpaceToDepth(Local):
         super().__init__(t=Window(t, t, before, 0, mode), h=Window(h, h), w=Window(w, w))
         self.factors = factors
 
-    def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:  # noqa: ARG002
+    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:  # noqa: ARG002
         t, h, w = self.factors
         b, c, frames, rows, columns = x.shape
         frames, rows, columns = frames // t, rows // h, columns // w
@@ -81,7 +81,7 @@ class Trim(Local):
         window = Window(before=-before, after=-after)
         super().__init__(**{{T: "t", H: "h", W: "w"}[axis]: window})
 
-    def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:  # noqa: ARG002
+    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:  # noqa: ARG002
         return x
 
 

@@ -48,8 +48,8 @@ class Haar(SpaceToDepth):
         super().__init__(factors, before=before)
         self.register_buffer("matrix", haar_matrix(factors), persistent=False)
 
-    def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
-        return _mix(super().valid(x, padding), _for_channels(self.matrix, x.shape[1]))
+    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:
+        return _mix(super().valid(x, padding, lacking), _for_channels(self.matrix, x.shape[1]))
 
 
 class InverseHaar(DepthToSpace):

@@ -43,30 +43,41 @@ class Local(Sweepable):
         self.windows = {T: t or Window(), H: h or Window(), W: w or Window()}
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        swept = sweep.axes if sweep else ()
-        for axis in swept:  # outer first: its state is per inner slab
-            if not self.windows[axis].is_pointwise:
-                assert sweep is not None
-                x = sweep.state(self, axis, Halo).feed(x, axis, self.windows[axis], sweep.last[axis])
-        padding = dict.fromkeys(self.windows, 0)
-        for axis, window in self.windows.items():
-            if axis in swept or window.is_pointwise or not x.shape[axis]:
+        lacking = padding = dict.fromkeys(self.windows, 0)
+        for axis, window in self._in_order(sweep):
+            swept, bare = sweep is not None and axis in sweep.axes, self.skips_zeros(axis, window)
+            if window.is_pointwise or not (swept or x.shape[axis]):
                 continue
-            if self.pads_itself(window):
-                padding[axis] = window.before
-            else:  # the same halo, fed once
-                x = Halo().feed(x, axis, window, last=True)
-        counts = [w.num_valid(x.shape[axis] + 2 * padding[axis]) for axis, w in self.windows.items()]
+            if not swept and self.pads_itself(window):
+                padding = padding | {axis: window.before}
+                continue
+            # a whole axis is the same halo, fed once
+            halo = sweep.state(self, axis, Halo) if sweep and swept else Halo()
+            x = halo.feed(x, axis, window, sweep.last[axis] if sweep and swept else True, bare=bare)
+            lacking = lacking | {axis: halo.lacking}
+        counts = [w.num_valid(x.shape[a] + lacking[a] + 2 * padding[a]) for a, w in self.windows.items()]
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)
-        return self.valid(x, tuple(padding.values()))
+        return self.valid(x, tuple(padding.values()), lacking[T])
+
+    def _in_order(self, sweep: Sweep | None) -> list[tuple[int, Window]]:
+        """Swept axes first, the outer of them before the inner: its state is per inner slab."""
+        swept = sweep.axes if sweep else ()
+        return [(axis, self.windows[axis]) for axis in (*swept, *(a for a in self.windows if a not in swept))]
 
     def pads_itself(self, window: Window) -> bool:  # noqa: ARG002
         """Whether the operator applies this padding on its own, which saves a copy of the clip."""
         return False
 
-    def valid(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
-        """The operator on padded input that gives at least one output; `padding` is what it still must pad itself."""
+    def skips_zeros(self, axis: int, window: Window) -> bool:  # noqa: ARG002
+        """Whether the operator wants the zeros in front of an axis left away, which saves their arithmetic; T only."""
+        return False
+
+    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:
+        """The operator on padded input that gives at least one output.
+
+        `padding` (T, H, W) is what it still must pad itself, `lacking` how many zero frames were left away in front.
+        """
         raise NotImplementedError
 
     def empty_like(self, x: Tensor, t: int, h: int, w: int) -> Tensor:

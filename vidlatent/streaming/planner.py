@@ -72,8 +72,8 @@ def plan_sweep(
             smallest = finest
     assert smallest is not None
     raise BudgetTooSmall(
-        f"no plan keeps a clip of {shape[2]}x{shape[3]}x{shape[4]} within {memory}: the smallest needs "
-        f"{smallest.peak_bytes / 2**20:.0f} MiB ({smallest}). Give at least that, or stream the clip frame by frame",
+        f"no plan keeps a clip of {shape[2]}x{shape[3]}x{shape[4]} within {budget} bytes: the smallest needs "
+        f"{smallest.peak_bytes} ({smallest}). Give at least that, or stream the clip frame by frame",
         smallest_bytes=smallest.peak_bytes,
     )
 

@@ -36,30 +36,36 @@ class Halo:
     """Inputs a local operator still needs; padding is a halo that comes from nowhere.
 
     `skip` counts the items at the head of `carry` that are consumed already: they are kept for padding the end, were
-    cropped by negative padding, or (when it exceeds the carry) fall between two strides of a small kernel.
+    cropped by negative padding, or (when it exceeds the carry) fall between two strides of a small kernel. Below zero
+    it counts zeros in front of the head that exist in name only; `lacking` is how many of them the last run began with.
     """
 
     carry: Tensor | None = None
     skip: int = 0
     started: bool = False
+    lacking: int = 0
 
-    def feed(self, x: Tensor, axis: int, window: Window, last: bool) -> Tensor:
-        """Return the run of (padded) inputs whose outputs are now complete; keep the rest."""
+    def feed(self, x: Tensor, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
+        """Return the run of (padded) inputs whose outputs are now complete; keep the rest.
+
+        With `bare`, zeros in front are left away, for an operator that knows what it does with zeros.
+        """
         seen = join(self.carry, x, axis)
         if seen.shape[axis] < window.needed and not self.started and not last:
             self.carry = seen.clone()
             return seen.narrow(axis, 0, 0)
-        front = 0 if self.started else window.before
+        front = 0 if self.started or bare else max(window.before, 0)
         if not self.started:
-            self.skip, self.started = max(-front, 0), True
-        seen = pad(seen, axis, max(front, 0), max(window.after, 0) if last else 0, window.mode)
+            self.skip, self.started = (-window.before if bare else max(-window.before, 0)), True
+        seen = pad(seen, axis, front, max(window.after, 0) if last else 0, window.mode)
 
         length = seen.shape[axis]
-        count = window.num_valid(length - max(-window.after, 0) - self.skip)
-        run = (count - 1) * window.stride + window.span if count else 0
-        ready = seen.narrow(axis, self.skip if count else 0, run)
+        count = window.num_valid(length - max(-window.after, 0) - self.skip) if length else 0
+        self.lacking = max(-self.skip, 0) if count else 0
+        run = (count - 1) * window.stride + window.span - self.lacking if count else 0
+        ready = seen.narrow(axis, max(self.skip, 0) if count else 0, run)
         consumed = self.skip + count * window.stride
-        kept = 0 if last else max(length - consumed, min(window.history, length), 0)
+        kept = 0 if last else min(max(length - consumed, window.history, 0), length)
         # a view would keep the whole slab alive
         self.carry = drop(seen, axis, length - kept).clone()
         self.skip = consumed - (length - kept)
