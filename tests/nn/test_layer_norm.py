@@ -105,6 +105,16 @@ def test_group_norm_in_slabs_under_grad_is_the_same(over) -> None:
         assert_close(got.detach(), group_norm(norm, x).detach())
 
 
+@examples(40)
+@given(data=st.data(), x=clips(channels=6), size=st.integers(1, 5), seed=seeds)
+def test_group_norm_over_chunks_is_one_of_each_chunk(data, x: Tensor, size: int, seed: int) -> None:
+    norm = randomise(GroupNorm(2, 6, over=size, eps=1e-3), seed, x.dtype)
+    clip = randomise(GroupNorm(2, 6, eps=1e-3), seed, x.dtype)
+    with torch.no_grad():
+        assert_close(norm(x), torch.cat([clip(chunk) for chunk in x.split(size, T)], T))
+    assert_sweeps(data, norm, x)
+
+
 def test_a_clip_norm_answers_at_the_end_and_a_frame_norm_at_once() -> None:
     slab = torch.randn(1, 4, 2, 4, 4)
     clip, frame = (SlabStream(GroupNorm(2, 4, over=over), Plan((T,), chunk=2)) for over in ("clip", "frame"))

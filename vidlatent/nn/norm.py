@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidlatent.streaming import Barrier, H, Pointwise, T
+from vidlatent.streaming import Barrier, H, Pointwise, Sweep, T
+from vidlatent.streaming.state import drop, join
 
 _BLOCK = 1 << 18
 """Numbers per block of a per-position norm: small enough that its passes stay in the cache."""
@@ -71,14 +73,14 @@ class LayerNorm(Pointwise):
 
 
 class GroupNorm(Barrier):
-    """Normalise groups of channels over the whole clip, or over each frame.
+    """Normalise groups of channels over the whole clip, over each frame, or over every so many frames.
 
-    A barrier: over a clip along T and H, over a frame along H. On gathered slabs the statistics are a first pass
+    A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter. On gathered slabs the statistics are a first pass
     (Chan's parallel variance, merged in float64) and the normalisation a second, slab by slab.
     """
 
     def __init__(
-        self, groups: int, channels: int, *, over: Literal["clip", "frame"] = "clip", eps: float = 1e-6
+        self, groups: int, channels: int, *, over: Literal["clip", "frame"] | int = "clip", eps: float = 1e-6
     ) -> None:
         super().__init__(*((T, H) if over == "clip" else (H,)))
         if channels % groups:
@@ -87,7 +89,15 @@ class GroupNorm(Barrier):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if isinstance(self.over, int) and sweep and T in sweep.axes:
+            x = sweep.state(self, T, _Chunks).feed(x, self.over, sweep.last[T])
+        return super().forward(x, sweep)
+
     def whole(self, slabs: list[Tensor], axis: int) -> Tensor:
+        if isinstance(self.over, int):
+            chunks = torch.cat(slabs, axis).split(self.over, T)
+            return torch.cat([F.group_norm(c, self.groups, self.weight, self.bias, self.eps) for c in chunks], T)
         if len(slabs) > 1 and not torch.is_grad_enabled():
             mean, variance = self._statistics(slabs)
             return torch.cat([self._normalise(slab, mean, variance) for slab in slabs], axis)
@@ -114,3 +124,17 @@ class GroupNorm(Barrier):
     def _normalise(self, slab: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         y = (slab.unflatten(1, (self.groups, -1)) - mean.to(slab.dtype)) * (variance + self.eps).rsqrt().to(slab.dtype)
         return y.flatten(1, 2).mul_(self.weight.view(-1, 1, 1, 1)).add_(self.bias.view(-1, 1, 1, 1))
+
+
+@dataclass
+class _Chunks:
+    """Frames that do not fill a chunk yet."""
+
+    waiting: Tensor | None = None
+
+    def feed(self, x: Tensor, size: int, last: bool) -> Tensor:
+        """Return whole chunks of `size` frames, at the end all that is left."""
+        seen = join(self.waiting, x, T)
+        ready = seen.shape[T] if last else seen.shape[T] // size * size
+        self.waiting = drop(seen, T, ready).clone()
+        return seen.narrow(T, 0, ready)
