@@ -23,11 +23,12 @@ _HOMES = {
     "latents": "LatentClip LatentWriter open_latents",
     "streaming": "Plan",
 }
-_ROOMS = ("autoencoders", "errors", "io", "latents", "metrics", "nn", "streaming", "testing")
+_ROOMS = ("autoencoders", "encode", "errors", "io", "latents", "metrics", "nn", "streaming", "testing")
 _OWNERS = {name: room for room, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from vidlatent import autoencoders as autoencoders
+    from vidlatent import encode as encode
     from vidlatent import errors as errors
     from vidlatent import io as io
     from vidlatent import latents as latents

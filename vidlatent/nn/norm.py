@@ -75,8 +75,9 @@ class LayerNorm(Pointwise):
 class GroupNorm(Barrier):
     """Normalise groups of channels over the whole clip, over each frame, or over every so many frames.
 
-    A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter. On gathered slabs the statistics are a first pass
-    (Chan's parallel variance, merged in float64) and the normalisation a second, slab by slab.
+    A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter.
+    On gathered slabs the statistics are a first pass (Chan's parallel variance, merged in float64) and the
+    normalisation a second, slab by slab.
     """
 
     def __init__(
