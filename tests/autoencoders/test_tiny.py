@@ -81,3 +81,13 @@ def test_the_shipped_weights_beat_the_linear_code(data_dir: Path) -> None:
     ours = [psnr(ae.decode(ae.encode(video).mode()).clamp(-1, 1), video) for video in videos]
     linear = [psnr(pca.reconstruct(video), video) for video in videos]
     assert sum(ours) / 3 >= sum(linear) / 3 + 0.5
+
+
+@pytest.mark.data
+def test_float16_latents_cost_next_to_nothing(data_dir: Path) -> None:
+    ae = vl.load("vidlatent-tiny")
+    with vl.open_video(data_dir / "natural/test/mdn_flower_540p.mp4", size=(256, 256), chunk_frames=17) as source:
+        video = vl.to_float(next(iter(source)).frames)
+    latents = ae.encode(video).mode()
+    full, half = (psnr(ae.decode(z).clamp(-1, 1), video) for z in (latents, latents.half().float()))
+    assert abs(full - half) < 1e-3

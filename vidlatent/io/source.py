@@ -66,7 +66,7 @@ def open_video(
             frame; "warn" gives everything and warns at the end; "keep" gives everything.
             `VideoSource.damage` lists the reasons in all cases.
         colour: "fast" gives what ffmpeg, torchcodec and decord give, up to 3 levels from the equations; "exact" is
-            within 0.51 level of them, interpolates chroma where it is sited, and takes ten times as long.
+            within 0.51 level of them, interpolates chroma where it is sited, and is several times slower.
         max_pixels: Frames with more are refused before they are decoded.
         num_threads: Of the decoder; 0 chooses by the number of cores.
 

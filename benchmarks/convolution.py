@@ -1,0 +1,79 @@
+"""What each fast path of the convolution saves on this machine, against the plain call it replaces.
+
+python benchmarks/convolution.py [--json] [--threads 1] [--rounds 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from measure import median_ratio, paired_times
+from torch import Tensor
+
+from vidlatent.nn import Conv3d
+from vidlatent.streaming import Window
+
+Pair = tuple[Callable[[], Tensor], Callable[[], Tensor]]
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last_3d)
+
+
+def pairs() -> dict[str, Pair]:
+    """Name: (the plain call, what is done instead)."""
+    wide, weight = torch.randn(1, 96, 6, 128, 128), torch.randn(96, 96, 3, 3, 3)
+    slab, slab_weight = channels_last(torch.randn(1, 384, 3, 16, 16)), channels_last(torch.randn(384, 384, 3, 3, 3))
+    point = torch.randn(192, 192, 1, 1, 1)
+    rows = channels_last(torch.randn(1, 192, 4, 64, 64))
+    causal = Conv3d(96, 96, t=Window.causal(3), h=Window.centred(3), w=Window.centred(3))
+    causal.weight.data = channels_last(causal.weight.data)
+    clip = channels_last(torch.randn(1, 96, 9, 64, 64))
+    wide_last, weight_last = channels_last(wide), channels_last(weight)
+    return {
+        "channels last": (
+            lambda: F.conv3d(wide, weight, padding=(0, 1, 1)),
+            lambda: F.conv3d(wide_last, weight_last, padding=(0, 1, 1)),
+        ),
+        "oneDNN for a small slab": (
+            lambda: F.conv3d(slab, slab_weight, padding=(0, 1, 1)),
+            lambda: torch.mkldnn_convolution(slab, slab_weight, None, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+        ),
+        "matrix product for 1x1x1": (
+            lambda: F.conv3d(rows, point),
+            lambda: F.linear(rows.permute(0, 2, 3, 4, 1), point.flatten(1)),
+        ),
+        "no taps on zero frames, 9 frames": (
+            lambda: F.conv3d(F.pad(clip, (0, 0, 0, 0, 2, 0)), causal.weight, causal.bias, padding=(0, 1, 1)),
+            lambda: causal(clip),
+        ),
+    }
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print nothing but the last line")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=9)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    rows = {}
+    for name, (plain, fast) in pairs().items():
+        times = paired_times({"plain": plain, "fast": fast}, args.rounds)
+        rows[name] = {
+            "speedup": round(median_ratio(times["plain"], times["fast"]), 2),
+            "plain_ms": round(1e3 * min(times["plain"]), 1),
+        }
+        if not args.json:
+            print(f"{name:34} {rows[name]['speedup']:6.2f}x over {rows[name]['plain_ms']:.1f} ms")
+    print(json.dumps({"benchmark": "convolution", "threads": args.threads, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
