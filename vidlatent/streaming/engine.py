@@ -37,13 +37,13 @@ class SlabStream:
         self.sweep.last[self.outer] = last
         if self.inner is None:
             return self.module(slab, self.sweep)
-        self.sweep.rewind(self.inner)
         strips = slab.split(self.plan.thickness(self.inner), self.inner)
         outputs = []
         for index, strip in enumerate(strips):
             self.sweep.index[self.inner] = index
             self.sweep.last[self.inner] = index == len(strips) - 1
             outputs.append(self.module(strip, self.sweep))
+        self.sweep.rewind(self.inner)
         return concat(outputs, self.inner)
 
     def finish(self) -> Tensor:

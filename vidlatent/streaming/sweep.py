@@ -69,5 +69,9 @@ class Sweep:
         self._states = {}
         for key, entry in saved.items():
             name, axis, inner = key.split("|")
+            if name not in modules:
+                raise ValueError(
+                    f"the saved pass is of another module: it holds state of {name!r}, which this one lacks"
+                )
             index = tuple(int(i) for i in inner.split(",") if i)
             self._states[modules[name], int(axis), index] = entry
