@@ -51,6 +51,12 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
         assert "vidlatent reconstruct examples/" in found[1] or "pytest" in found[1]
 
 
+def test_the_code_of_the_readme_runs() -> None:
+    blocks = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    run(sys.executable, "-c", "\n".join(blocks))
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_examples_run(example: Path) -> None:
     assert run(sys.executable, str(example))
