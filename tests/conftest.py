@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-torch.set_num_threads(1)  # tests run in parallel, one process a core
+torch.set_num_threads(1)  # tests run in parallel, one process a core; and their results repeat bit for bit
+sys.path.insert(0, str(Path(__file__).parent / "streaming"))  # sweep_helpers serve three folders
 
 
 def _missing(what: str) -> None:
