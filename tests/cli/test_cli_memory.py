@@ -22,7 +22,7 @@ def peak_bytes(*arguments: object) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-@pytest.mark.parametrize("verb", ["encode", pytest.param("decode", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("verb", ["encode", "decode"])
 def test_ten_times_the_length_takes_the_same_memory(verb: str, model: Path, tmp_path: Path) -> None:
     baseline = peak_bytes("-c", IMPORTS)
     peaks = []
@@ -33,4 +33,5 @@ def test_ten_times_the_length_takes_the_same_memory(verb: str, model: Path, tmp_
         if verb == "decode":
             peak = peak_bytes("-m", "vidlatent", "decode", latents, "-o", decoded)
         peaks.append(peak - baseline)
-    assert peaks[1] <= 1.1 * peaks[0], [f"{peak / 2**20:.1f} MiB" for peak in peaks]
+    # above the imports a small clip needs little: 4 MiB is less than a fifth of what 1,800 more frames held would take
+    assert peaks[1] - peaks[0] <= max(0.1 * peaks[0], 4 * 2**20), [f"{peak / 2**20:.1f} MiB" for peak in peaks]
