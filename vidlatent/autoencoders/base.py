@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vidlatent.autoencoders.posterior import Posterior
+from vidlatent.autoencoders.posterior import LOGVAR_RANGE, Posterior
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.stream import DecoderStream, EncoderStream
 from vidlatent.errors import InputError
@@ -100,7 +100,7 @@ class Autoencoder(nn.Module):
         if not self.has_logvar:
             return Posterior(moments, None, video.shape[2], size)
         mean, logvar = moments.chunk(2, 1)
-        return Posterior(mean, logvar.clamp(-30.0, 20.0), video.shape[2], size)
+        return Posterior(mean, logvar.clamp(*LOGVAR_RANGE), video.shape[2], size)
 
     def decode(
         self,

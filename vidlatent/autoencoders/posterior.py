@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LOGVAR_RANGE = (-30.0, 20.0)
+"""Log-variances are clamped to this before anything is made of them."""
+
 
 @dataclass(frozen=True)
 class Posterior:

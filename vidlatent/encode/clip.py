@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vidlatent.autoencoders import Autoencoder
+from vidlatent.autoencoders.posterior import LOGVAR_RANGE
 from vidlatent.encode.slabs import Progress, expected_frames, slab_plan
 from vidlatent.io import Clip, VideoSource, open_video, to_float
 from vidlatent.io.rates import as_fps
@@ -20,7 +21,6 @@ from vidlatent.latents.meta import StoredType
 from vidlatent.streaming import Plan
 
 Seconds = int | float | Fraction
-LOGVAR_RANGE = (-30.0, 20.0)  # as `Autoencoder.encode` clamps it
 
 
 @dataclass(frozen=True)
