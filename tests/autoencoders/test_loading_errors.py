@@ -49,7 +49,7 @@ def test_folders(folder: Path, wan: Autoencoder, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"_class_name": "AutoencoderKL"}, "_class_name is 'AutoencoderKL'; supported are AutoencoderKLWan"),
+        ({"_class_name": "VQModel"}, "_class_name is 'VQModel'; supported are AutoencoderKLWan"),
         ({"_class_name": ...}, "_class_name is None"),
         ({"use_magic": True}, "unknown keys use_magic; AutoencoderKLWan has base_dim"),
         ({"attn_scales": [0.5]}, "attn_scales is \\[0.5\\], only \\[\\] is supported"),

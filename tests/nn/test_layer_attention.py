@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_helpers import assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
+from sweep_helpers import ORDERS, assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
 from torch import Tensor, nn
 
-from vidlatent.nn import FrameAttention, TemporalAttention
-from vidlatent.streaming import H, Plan, SlabStream, T
+from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, FrameAttention, Residual, TemporalAttention
+from vidlatent.streaming import H, Plan, SlabStream, T, Window, run
+from vidlatent.streaming.meter import LiveStorage, empty_clip, to_meta
 
 
 def softmax_attention(module: nn.Module, tokens: Tensor, *, causal: bool) -> Tensor:
@@ -47,7 +49,23 @@ def temporal_attention(module: TemporalAttention, x: Tensor) -> Tensor:
     return want
 
 
-REFERENCES = {FrameAttention: frame_attention, TemporalAttention: temporal_attention}
+@torch.no_grad()
+def causal_frame_attention(module: CausalFrameAttention, x: Tensor) -> Tensor:
+    """All positions at once, with the block-causal mask as a matrix."""
+    frame = torch.arange(x.shape[2]).repeat_interleave(x.shape[3] * x.shape[4])
+    mask = frame[:, None] >= frame[None, :]
+    tokens = x.flatten(2).transpose(1, 2)
+    qkv = (tokens @ module.to_qkv.weight.T + module.to_qkv.bias).chunk(3, 2)
+    q, k, v = (part.unflatten(2, (module.heads, -1)).transpose(1, 2) for part in qkv)
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    return (attended @ module.to_out.weight.T + module.to_out.bias).transpose(1, 2).reshape(x.shape)
+
+
+REFERENCES = {
+    FrameAttention: frame_attention,
+    TemporalAttention: temporal_attention,
+    CausalFrameAttention: causal_frame_attention,
+}
 
 
 @pytest.mark.parametrize("kind", REFERENCES)
@@ -66,6 +84,60 @@ def test_frame_attention_waits_for_rows_and_not_for_frames() -> None:
     assert [rows.push(slab).shape, rows.push(slab).shape] == [(1, 4, 3, 0, 5)] * 2
     assert rows.finish().shape == (1, 4, 3, 4, 5)
     assert [frames.push(slab).shape, frames.finish().shape[T]] == [slab.shape, 0]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_causal_frame_attention_inside_a_model_sweeps_exactly(order: tuple[int, ...]) -> None:
+    three = Window.centred(3)
+    attention = [Residual(CausalFrameAttention(4, heads=2)) for _ in range(2)]  # serial, each with a past of its own
+    model = Chain(Conv3d(4, 4, t=three, h=three), attention[0], Conv3d(4, 4, t=three, h=three), attention[1])
+    model = randomise(model, 2).requires_grad_(False)
+    x = random_like(torch.empty(2, 4, 7, 8, 3, dtype=torch.double), 3)
+    want = model(x)
+    for thickness in (1, 2, 3):
+        assert_close(run(model, x, Plan(order, chunk=thickness, strip=thickness)), want)
+
+
+@pytest.mark.parametrize("order", [(), *ORDERS], ids=str)
+def test_no_matrix_of_all_positions_is_ever_made(order: tuple[int, ...]) -> None:
+    shape = (1, 2, 32, 8, 4)
+    every_pair = (shape[2] * shape[3] * shape[4]) ** 2  # in bytes: as a matrix of booleans, the smallest there is
+    module = to_meta(CausalFrameAttention(2).requires_grad_(False))
+    with LiveStorage() as counter:
+        run(module, empty_clip(shape, torch.float32), Plan(order, chunk=4, strip=4))
+    assert 0 < counter.peak_bytes < every_pair
+    tokens = empty_clip(shape, torch.float32).flatten(2).transpose(1, 2)
+    with LiveStorage() as dense:  # that this counter would see one
+        torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device="meta")
+    assert dense.peak_bytes >= every_pair
+
+
+@pytest.mark.parametrize("order", [(T,), (T, H), (H, T)], ids=str)
+def test_the_past_is_kept_once_as_keys_and_values(order: tuple[int, ...]) -> None:
+    module, x = CausalFrameAttention(4).requires_grad_(False), torch.randn(1, 4, 6, 4, 3)
+    stream, held = SlabStream(module, Plan(order, chunk=2, strip=2)), []
+    if order[0] == T:
+        for slab in x.split(2, T):
+            stream.push(slab)
+            held.append(stream.sweep.state_bytes)
+        assert held == [2 * x.nbytes // 3 * frames for frames in (1, 2, 3)]
+    else:
+        for slab in x.split(2, H):
+            stream.push(slab)
+            held.append(stream.sweep.state_bytes)
+        # the slabs themselves and what was noted of them
+        assert held == [3 * x.nbytes // 2, 3 * x.nbytes]
+
+
+def test_causal_frame_attention_sees_its_frame_and_those_before() -> None:
+    module = randomise(CausalFrameAttention(4, heads=2), 0).requires_grad_(False)
+    x = random_like(torch.empty(1, 4, 5, 3, 2, dtype=torch.double), 1)
+    for frame in range(5):
+        changed = x.clone()
+        changed[:, :, frame, 1, 1] += 1
+        differs = (module(x) != module(changed)).any(1)[0].flatten(1)
+        assert differs.all(1).tolist() == [t >= frame for t in range(5)]
+        assert differs.any(1).tolist() == [t >= frame for t in range(5)]
 
 
 def test_temporal_attention_never_sees_the_future_and_remembers_all_of_the_past() -> None:

@@ -7,6 +7,7 @@ from sweep_helpers import assert_close, assert_sweeps, clips, examples, random_l
 from torch import Tensor, nn
 
 from vidlatent.nn import (
+    CausalFrameAttention,
     Chain,
     Concat,
     Conv3d,
@@ -18,7 +19,8 @@ from vidlatent.nn import (
     TemporalAttention,
     Trim,
 )
-from vidlatent.streaming import H, Plan, SlabStream, Sweepable, T, Window
+from vidlatent.nn.combine import branch
+from vidlatent.streaming import H, Plan, Pointwise, SlabStream, Sweep, Sweepable, T, Window
 
 same = st.one_of(
     st.builds(lambda k, m: Window.centred(2 * k - 1, mode=m), st.integers(1, 3), st.sampled_from(["zeros", "reflect"])),
@@ -33,16 +35,17 @@ same = st.one_of(
 @st.composite
 def branches(draw: st.DrawFn) -> Sweepable:
     """Something that keeps channels and sizes, and answers at once, late or only at the end."""
-    leaf = draw(st.sampled_from(["conv", "conv", "conv", "pair", "identity", "frame", "time", "frames", "clip"]))
+    kinds = ["conv", "conv", "conv", "pair", "identity", "frame", "past", "time", "frames", "clip"]
     return {
         "conv": lambda: Conv3d(4, 4, t=draw(same), h=draw(same)),
         "pair": lambda: Chain(Conv3d(4, 4, t=draw(same)), SiLU(), Conv3d(4, 4, h=draw(same))),
         "identity": Chain,
         "frame": lambda: FrameAttention(4),
+        "past": lambda: CausalFrameAttention(4, heads=2),
         "time": lambda: TemporalAttention(4),
         "frames": lambda: GroupNorm(2, 4, over="frame", eps=1e-2),
         "clip": lambda: GroupNorm(2, 4, eps=1e-2),
-    }[leaf]()
+    }[draw(st.sampled_from(kinds))]()
 
 
 @examples(50)
@@ -91,3 +94,30 @@ def test_a_shortcut_waits_as_long_as_its_body_and_no_longer() -> None:
     x = torch.randn(1, 4, 6, 6, 3)
     assert [frames.push(s, last=i == 2).shape[T] for i, s in enumerate(x.split(2, T))] == [0, 2, 4]
     assert [rows.push(s, last=i == 2).shape[H] for i, s in enumerate(x.split(2, H))] == [1, 2, 3]
+
+
+def test_behind_branches_an_axis_ends_when_it_has_ended_in_all_of_them() -> None:
+    class Ends(Pointwise):
+        """Says that what is behind it has not ended, as a barrier does that holds slabs."""
+
+        def __init__(self, *axes: int) -> None:
+            super().__init__()
+            self.open = axes
+
+        def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+            assert sweep is not None
+            assert sweep.last == {T: True, H: True}  # no branch sees what another has said
+            sweep.last |= dict.fromkeys(self.open, False)
+            return x
+
+    x = torch.ones(1, 1, 1, 1, 1)
+    for parts, want in [
+        ([Ends(), Ends()], {T: True, H: True}),
+        ([Ends(T), Ends()], {T: False, H: True}),
+        ([Ends(), Ends(H), Ends()], {T: True, H: False}),
+        ([Ends(H), Ends(T)], {T: False, H: False}),
+    ]:
+        sweep = Sweep(T, H)
+        sweep.last = {T: True, H: True}
+        assert [answer is x for answer in branch(parts, x, sweep)] == [True] * len(parts)
+        assert sweep.last == want

@@ -5,7 +5,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_helpers import assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
+from sweep_helpers import (
+    ORDERS,
+    assert_close,
+    assert_sweeps,
+    clips,
+    drive,
+    examples,
+    random_like,
+    randomise,
+    seeds,
+)
 from torch import Tensor
 
 from vidlatent.nn import GroupNorm, LayerNorm, RMSNorm
@@ -65,13 +75,13 @@ def test_layer_norm(data, x: Tensor, affine: bool, seed: int) -> None:
 
 
 def group_norm(norm: GroupNorm, x: Tensor) -> Tensor:
-    """By torch, the clip at once or frame after frame."""
-    frames = [x] if norm.over == "clip" else x.split(1, T)
+    """By torch, the clip at once, frame after frame or chunk after chunk."""
+    frames = x.split({"clip": x.shape[T], "frame": 1}.get(norm.over, norm.over), T)
     return torch.cat([F.group_norm(f.contiguous(), norm.groups, norm.weight, norm.bias, norm.eps) for f in frames], T)
 
 
-@pytest.mark.parametrize("over", ["clip", "frame"])
-@examples(40)
+@pytest.mark.parametrize("over", ["clip", "frame", 1, 3])
+@examples(30)
 @given(data=st.data(), x=clips(channels=6), groups=st.sampled_from([1, 2, 3]), seed=seeds)
 def test_group_norm(over, data, x: Tensor, groups: int, seed: int) -> None:
     norm = randomise(GroupNorm(groups, 6, over=over, eps=1e-3), seed, x.dtype)
@@ -96,7 +106,47 @@ def test_group_norm_keeps_its_precision_far_from_zero(over) -> None:
             norm.double()
 
 
-@pytest.mark.parametrize("over", ["clip", "frame"])
+PLANS = [Plan(), *(Plan(order, chunk=3, strip=2) for order in ORDERS)]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("over", ["clip", "frame", 2, 3])
+@pytest.mark.parametrize(("offset", "spread"), [(0.0, 1.0), (1e4, 1.0), (-1e4, 1e-1), (1.0, 1e-3)])
+@torch.no_grad()
+def test_group_norm_loses_what_rounding_its_input_loses_and_no_more(over, offset, spread, plan: Plan) -> None:
+    noise = random_like(torch.empty(2, 4, 8, 9, 5, dtype=torch.double), 0)
+    lift = torch.tensor([1.0, -1.0, 1.0, 0.5], dtype=torch.double).view(4, 1, 1, 1)  # groups with means of their own
+    norm = randomise(GroupNorm(4, 4, over=over, eps=1e-12), 3)
+    for dtype in (torch.double, torch.float):
+        x = (noise * spread + offset * lift).to(dtype)
+        want, got = group_norm(norm.double(), x.double()), run(norm.to(dtype), x, plan)
+        assert got.dtype == dtype
+        # a number of that size is known to half a unit in its last place; a few such steps, over the spread
+        bound = 8 * torch.finfo(dtype).eps * (abs(offset) / spread + 1) * max(1.0, want.abs().max().item())
+        assert (got.double() - want).abs().max().item() <= bound
+
+
+@pytest.mark.parametrize("over", ["clip", "frame", 3])
+@torch.no_grad()
+def test_statistics_of_uneven_slabs_weigh_as_much_as_their_slabs(over) -> None:
+    x = random_like(torch.empty(1, 4, 7, 9, 5, dtype=torch.double), 0)
+    x[:, :, :, :1] += 50  # one row, and one frame, far from the others
+    x[:, :, 6:] -= 30
+    norm = randomise(GroupNorm(2, 4, over=over), 3)
+    want = group_norm(norm, x)
+    for order, cuts in [((T,), [1, 5, 1]), ((H,), [1, 8]), ((T, H), [2, 5]), ((H, T), [7, 1, 1])]:
+        assert_close(drive(norm, x, order, cuts, 4), want, f"{order}, {cuts}")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@pytest.mark.parametrize("over", ["clip", "frame", 2])
+def test_a_constant_clip_normalises_to_the_bias(over, plan: Plan) -> None:
+    norm, x = randomise(GroupNorm(2, 4, over=over), 3), torch.full((1, 4, 5, 6, 3), 12345.678, dtype=torch.double)
+    assert_close(run(norm, x, plan), norm.bias.view(1, -1, 1, 1, 1).expand_as(x), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("over", ["clip", "frame", 2])
 def test_group_norm_in_slabs_under_grad_is_the_same(over) -> None:
     norm, x = randomise(GroupNorm(2, 4, over=over), 3), random_like(torch.empty(2, 4, 5, 6, 3, dtype=torch.double), 0)
     for plan in (Plan((T,), chunk=2), Plan((H,), strip=2), Plan((H, T), chunk=2, strip=4)):

@@ -1,4 +1,6 @@
-"""The halo: whatever the window and the cut, the runs hold exactly the windows of the whole axis, none late."""
+"""The halo: whatever the window and the cut, the runs hold exactly the windows of the whole axis, none late or wide."""
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from hypothesis import given
@@ -40,6 +42,19 @@ def whole(x: Tensor, axis: int, window: Window) -> list[list[list[float]]]:
     return found
 
 
+def runs(halo: Halo, slabs: Sequence[Tensor], axis: int, window: Window) -> Iterator[Tensor]:
+    """Every run, the end announced with the last slab and then with empty ones until the halo has ended."""
+    for number, slab in enumerate(slabs):
+        yield halo.feed(slab, axis, window, number == len(slabs) - 1)
+    while not halo.ended:
+        yield halo.feed(slabs[-1].narrow(axis, 0, 0), axis, window, True)
+
+
+def cut(x: Tensor, axis: int, sizes: list[int], *, apart: bool) -> list[Tensor]:
+    """`x` in slabs, with an empty one behind it if its end comes `apart`."""
+    return [*x.split(sizes, axis), *([x.narrow(axis, 0, 0)] if apart else [])]
+
+
 anything = {
     "window": windows(kernel=4, stride=4, reach=6, crop=4, dilation=3),
     "length": st.integers(0, 12),
@@ -53,12 +68,29 @@ anything = {
 @given(**anything)
 def test_runs_hold_the_windows_of_the_whole_axis(window: Window, length: int, axis: int, apart: bool, data) -> None:
     x, halo, found = items(length, axis), Halo(), []
-    slabs = list(x.split(data.draw(partitions(length)), axis)) + ([x.narrow(axis, 0, 0)] if apart else [])
-    for number, slab in enumerate(slabs):
-        found += read(halo.feed(slab, axis, window, number == len(slabs) - 1), axis, window)
+    slabs = cut(x, axis, data.draw(partitions(length)), apart=apart)
+    for run in runs(halo, slabs, axis, window):
+        found += read(run, axis, window)
     want = whole(x, axis, window)
     assert found == want
     assert len(found) == window.num_outputs(length)
+    assert not halo.feed(slabs[-1].narrow(axis, 0, 0), axis, window, True).shape[axis]  # ended is ended
+
+
+@examples(200)
+@given(**anything)
+def test_no_run_at_the_end_is_thicker_than_the_widest_before(
+    window: Window, length: int, axis: int, apart: bool, data
+) -> None:
+    x, halo = items(length, axis), Halo()
+    slabs = cut(x, axis, data.draw(partitions(length)), apart=apart)
+    sizes = [len(read(run, axis, window)) for run in runs(halo, slabs, axis, window)]
+    before, end = sizes[: len(slabs) - 1], sizes[len(slabs) - 1 :]
+    if any(before):
+        assert max(end) <= max(before)
+        assert all(size == max(before) for size in end[:-1])  # and no more runs than that takes
+    else:
+        assert len(end) == 1
 
 
 @examples(200)
@@ -85,8 +117,9 @@ def test_what_is_kept_is_bounded_and_pins_nothing(window: Window, length: int, a
         limit = max(window.span - 1 + max(-window.after, 0), window.history) if halo.started else window.needed - 1
         assert halo.carry.shape[axis] <= limit
         assert halo.carry.untyped_storage().nbytes() == halo.carry.nbytes
-    halo.feed(x.narrow(axis, 0, 0), axis, window, True)
-    assert halo.carry is None or not halo.carry.numel()
+    for _ in runs(halo, [x.narrow(axis, 0, 0)], axis, window):
+        assert halo.carry is None or halo.carry.untyped_storage().nbytes() == halo.carry.nbytes
+    assert halo.carry is None
 
 
 @examples(60)
@@ -95,9 +128,9 @@ def test_the_slab_may_be_overwritten_after_it_was_fed(
     window: Window, length: int, axis: int, apart: bool, data
 ) -> None:
     x, halo, found = items(length, axis), Halo(), []
-    cuts = data.draw(partitions(length))
-    for number, slab in enumerate(x.split(cuts, axis)):
-        buffer = slab.clone()
-        found += read(halo.feed(buffer, axis, window, number == len(cuts) - 1), axis, window)
-        buffer.fill_(float("nan"))
+    buffers = [slab.clone() for slab in cut(x, axis, data.draw(partitions(length)), apart=apart)]
+    for number, run in enumerate(runs(halo, buffers, axis, window)):
+        found += read(run, axis, window)
+        for buffer in buffers[number : number + 1]:
+            buffer.fill_(float("nan"))
     assert found == whole(x, axis, window)

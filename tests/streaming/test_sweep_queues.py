@@ -33,7 +33,8 @@ def test_align_emits_the_common_run_and_loses_nothing(data, length: int, count: 
             slab.fill_(float("nan"))  # queues hold copies
         lengths = {sum(piece.shape[axis] for piece in pieces) for pieces in out}
         assert lengths == {min(given_to)}
-        held = [0 if q is None else q.shape[axis] for q in state.queues]
+        held = [sum(slab.shape[axis] for slab in queue) for queue in state.queues]
+        assert held == state.lengths
         assert held == [n - min(given_to) for n in given_to]
     for pieces, branch in zip(out, branches, strict=True):
         assert torch.equal(torch.cat(pieces, axis), branch)
@@ -42,28 +43,39 @@ def test_align_emits_the_common_run_and_loses_nothing(data, length: int, count: 
 def test_align_queues_hold_no_more_memory_than_they_show() -> None:
     state = Align()
     state.feed([torch.zeros(1, 4, 100, 8, 8), torch.zeros(1, 4, 99, 8, 8)], T)
-    held = [queue for queue in state.queues if queue is not None]
-    assert [queue.untyped_storage().nbytes() for queue in held] == [4 * 64 * 4]
+    held = [slab for queue in state.queues for slab in queue]
+    assert [slab.untyped_storage().nbytes() for slab in held] == [4 * 64 * 4]
+
+
+def test_whole_slabs_leave_an_align_queue_without_a_copy() -> None:
+    state, ahead = Align(), torch.randn(1, 2, 3, 2, 2)
+    state.feed([ahead, ahead.narrow(T, 0, 0)], T)
+    (queued,) = state.queues[0]
+    run, _ = state.feed([ahead.narrow(T, 0, 0), ahead], T)
+    assert run.untyped_storage().data_ptr() == queued.untyped_storage().data_ptr()
+    assert torch.equal(run, ahead)
 
 
 @examples(100)
-@given(st.data(), st.integers(0, 9), st.booleans())
-def test_gather_gives_nothing_until_the_end_and_then_everything(data, length: int, apart: bool) -> None:
+@given(st.data(), st.integers(0, 9))
+def test_gather_gives_out_what_it_holds_slab_by_slab(data, length: int) -> None:
     x, state = torch.randn(1, 1, length, 2, 2), Gather()
-    slabs = list(x.split(data.draw(partitions(length)), T)) + ([x[:, :, :0]] if apart else [])
-    for slab in slabs[:-1]:
-        assert state.feed(slab, T, False) == []
-    released = state.feed(slabs[-1], T, True)
-    assert torch.equal(torch.cat(released, T), x)
-    assert len(released) == max(1, sum(slab.shape[T] > 0 for slab in slabs))
-    assert state.seen == []  # released, not copied
+    cuts = data.draw(partitions(length))
+    for slab in x.split(cuts, T):
+        state.hold(slab, T)
+    released = [state.release() for _ in range(len(state.slabs))]
+    assert [slab.shape[T] for slab in released] == [size for size in cuts if size]
+    assert torch.equal(torch.cat([*released, x[:, :, :0]], T), x)
+    assert state.slabs == []  # released, not copied
+    assert state.given == len(released)
 
 
 def test_a_gathered_slab_may_be_overwritten_by_its_owner() -> None:
     state, buffer = Gather(), torch.ones(1, 1, 2, 2, 2)
-    state.feed(buffer, T, False)
-    buffer.fill_(2)
-    assert [slab.unique().tolist() for slab in state.feed(buffer, T, True)] == [[1], [2]]
+    for value in (1, 2):
+        state.hold(buffer.fill_(value), T)
+    buffer.fill_(3)
+    assert [state.release().unique().tolist() for _ in range(2)] == [[1], [2]]
 
 
 def test_concat_ignores_empty_slabs_of_any_shape_and_copies_only_when_it_must() -> None:

@@ -62,16 +62,16 @@ def test_axes_that_cannot_be_swept_are_refused(axes: tuple[int, ...]) -> None:
 def test_state_bytes_counts_every_tensor_before_and_after_a_reload() -> None:
     module, sweep = nn.Identity(), Sweep(T, H)
     sweep.state(module, T, Halo).carry = torch.zeros(3)
-    sweep.state(module, H, Align).queues = [torch.zeros(5), None]
+    sweep.state(module, H, Align).queues = [[torch.zeros(5)], []]
     sweep.index[H] = 1
-    sweep.state(module, T, Gather).seen = [torch.zeros(7, dtype=torch.double), torch.zeros(1)]
+    sweep.state(module, T, Gather).slabs = [torch.zeros(7, dtype=torch.double), torch.zeros(1)]
     assert sweep.state_bytes == 4 * 3 + 4 * 5 + 8 * 7 + 4
     again = Sweep(T, H)
     again.load_state_dict(module, sweep.state_dict(module))
     assert again.state_bytes == sweep.state_bytes
     assert {tuple(tensor.shape) for tensor in again.tensors()} == {(3,), (5,), (7,), (1,)}
     again.index[H] = 1
-    assert [len(again.state(module, T, Gather).seen), again.state(module, T, Gather).seen[0].shape[0]] == [2, 7]
+    assert [slab.shape[0] for slab in again.state(module, T, Gather).slabs] == [7, 1]
 
 
 def test_states_are_saved_by_the_name_of_their_module() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.stream import DecoderStream, EncoderStream
 from vidlatent.errors import InputError
 from vidlatent.streaming import Barrier, Plan, Sweepable, run
+from vidlatent.streaming.meter import weight_bytes
 from vidlatent.streaming.planner import plan_sweep
 
 Policy = Literal["exact", "upstream"]
@@ -95,7 +97,10 @@ class Autoencoder(nn.Module):
         _check_policy(policy)
         plan = plan or self.plan(tuple(video.shape), memory, "encode")
         with _gradients_for(video):
-            moments = run(self.encoder, self.prepare(video), plan)
+            out = None
+            if plan.axes and not torch.is_grad_enabled():
+                out = self._room(video, self.num_moments, self.latent_grid(tuple(video.shape[2:])))
+            moments = run(self.encoder, video, plan, out, prepare=self.prepare)
         size = (video.shape[3], video.shape[4])
         if not self.has_logvar:
             return Posterior(moments, None, video.shape[2], size)
@@ -127,9 +132,8 @@ class Autoencoder(nn.Module):
         with _gradients_for(latents):
             out = None
             if plan.axes and not torch.is_grad_enabled():
-                out = latents.new_empty(len(latents), 3, *whole, dtype=self.dtype, device=self.device)
-                out = out.contiguous(memory_format=torch.channels_last_3d)
-            video = run(self.decoder, self.prepare(latents), plan, out)
+                out = self._room(latents, 3, whole)
+            video = run(self.decoder, latents, plan, out, prepare=self.prepare)
         return video[:, :, :frames, :height, :width]
 
     def plan(
@@ -143,16 +147,35 @@ class Autoencoder(nn.Module):
             return Plan()
         spec, (batch, _, t, h, w) = self.latent_spec, shape
         if direction == "encode":
-            grain, rows, columns = spec.stride[:2], *spec.latent_size(h, w)
-            channels = spec.channels * (2 if self.has_logvar else 1)
-            answer = batch * channels * spec.num_latent_frames(t) * rows * columns
+            module, other, grain = self.encoder, self.decoder, spec.stride[:2]
+            channels, grid = self.num_moments, self.latent_grid((t, h, w))
         else:
-            grain = (1, 1)
-            answer = batch * 3 * spec.num_frames(t) * h * spec.stride[1] * w * spec.stride[2]
-        module = self.encoder if direction == "encode" else self.decoder
-        output_bytes = answer * self.dtype.itemsize
+            module, other, grain = self.decoder, self.encoder, (1, 1)
+            channels, grid = 3, (spec.num_frames(t), h * spec.stride[1], w * spec.stride[2])
         return plan_sweep(
-            module, tuple(shape), memory, dtype=self.dtype, grain=grain, output_bytes=output_bytes, streaming=streaming
+            module,
+            tuple(shape),
+            memory,
+            dtype=self.dtype,
+            grain=grain,
+            output_bytes=batch * channels * math.prod(grid) * self.dtype.itemsize,
+            held_bytes=weight_bytes(other),
+            streaming=streaming,
+        )
+
+    @property
+    def num_moments(self) -> int:
+        """Channels that the encoder gives: means, and log-variances where there are any."""
+        return self.latent_spec.channels * (2 if self.has_logvar else 1)
+
+    def latent_grid(self, video: tuple[int, ...]) -> tuple[int, int, int]:
+        """Latent frames, rows and columns that a video of (T, H, W) is compressed to."""
+        return self.latent_spec.num_latent_frames(video[0]), *self.latent_spec.latent_size(*video[1:])
+
+    def _room(self, x: Tensor, channels: int, grid: tuple[int, ...]) -> Tensor:
+        """Room for an answer, in the layout of activations."""
+        return torch.empty(
+            len(x), channels, *grid, dtype=self.dtype, device=self.device, memory_format=torch.channels_last_3d
         )
 
     def stream_encoder(self, plan: Plan | None = None, memory: int | str | None = None) -> EncoderStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.families import FAMILIES, shapes_of, with_weights, without_weights
 from vidlatent.autoencoders.links import Link, read_tensors
-from vidlatent.autoencoders.published import Naming, Published
+from vidlatent.autoencoders.published import Published
 from vidlatent.autoencoders.tensor_files import read_json, read_tensor_file, write_tensor_file
 from vidlatent.errors import ModelError
 
@@ -51,7 +51,8 @@ def read_config(folder: Path) -> Described:
     """What the folder's config.json describes. Raises `ModelError` for a class that no family here implements."""
     path = folder / CONFIG
     values = read_json(path)
-    published = {family.published.class_name: name for name, family in FAMILIES.items() if family.published}
+    classes = {name: family.published.class_name for name, family in FAMILIES.items() if family.published}
+    published = {class_name: name for name, class_name in classes.items() if class_name}
     class_name = values.get("_class_name")
     if class_name not in published:
         raise ModelError(f"{path}: _class_name is {class_name!r}; supported are {', '.join(published)}")
@@ -88,7 +89,8 @@ def load_published(
     dtype: torch.dtype,
 ) -> Autoencoder:
     """An autoencoder from foreign tensors, in diffusers' or in the authors' names."""
-    ae = without_weights(described.family, described.config)
+    fields, tensors = adapter(described.family).unpack(tensors)
+    ae = without_weights(described.family, replace(described.config, **fields))
     shapes = shapes_of(ae)
     read = read_tensors(best_links(ae, tensors), tensors, shapes, source)
     return with_weights(ae, read, device=device, dtype=dtype)
@@ -97,8 +99,7 @@ def load_published(
 def best_links(ae: Autoencoder, tensors: Mapping[str, Tensor]) -> list[Link]:
     """Links of the naming that most keys of `tensors` follow."""
     published, shapes = adapter(ae.family), shapes_of(ae)
-    namings: tuple[Naming, ...] = ("diffusers", "original")
-    candidates = [published.links(ae.config, shapes, naming) for naming in namings]
+    candidates = [published.links(ae.config, shapes, naming) for naming in published.namings]
     return max(candidates, key=lambda links: sum(link.theirs in tensors for link in links))
 
 
@@ -108,11 +109,12 @@ def save_pretrained(ae: Autoencoder, folder: str | Path) -> None:
     Raises `ModelError` for a family that diffusers does not have.
     """
     published, folder = adapter(ae.family), Path(folder)
-    state = ae.state_dict()
+    config, state = published.write_config(ae.config), ae.state_dict()
     links = published.links(ae.config, shapes_of(ae), "diffusers")
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensor_file(folder / WEIGHTS, {link.theirs: link.write(state[link.ours]) for link in links}, {"format": "pt"})
-    (folder / CONFIG).write_text(json.dumps(published.write_config(ae.config), indent=2) + "\n", encoding="utf-8")
+    tensors = {link.theirs: link.write(state[link.ours]) for link in links} | published.pack(ae.config)
+    write_tensor_file(folder / WEIGHTS, tensors, {"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def adapter(family: str) -> Published:

@@ -10,14 +10,42 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vidlatent.autoencoders.allegro.model import AllegroConfig
+from vidlatent.autoencoders.allegro.model import build as build_allegro
+from vidlatent.autoencoders.allegro.published import ALLEGRO
 from vidlatent.autoencoders.base import Autoencoder, Trees
+from vidlatent.autoencoders.cogvideox.config import CogVideoXConfig
+from vidlatent.autoencoders.cogvideox.model import build as build_cogvideox
+from vidlatent.autoencoders.cogvideox.published import COGVIDEOX
+from vidlatent.autoencoders.cosmos.config import CosmosConfig
+from vidlatent.autoencoders.cosmos.model import build as build_cosmos
+from vidlatent.autoencoders.cosmos.published import COSMOS
+from vidlatent.autoencoders.dc_ae.config import DCAEConfig
+from vidlatent.autoencoders.dc_ae.model import build as build_dc_ae
+from vidlatent.autoencoders.dc_ae.published import DC_AE
+from vidlatent.autoencoders.image_kl.config import ImageKLConfig
+from vidlatent.autoencoders.image_kl.model import build as build_image_kl
+from vidlatent.autoencoders.image_kl.published import IMAGE_KL
 from vidlatent.autoencoders.links import Shape
+from vidlatent.autoencoders.ltx.config import LTXConfig
+from vidlatent.autoencoders.ltx.model import build as build_ltx
+from vidlatent.autoencoders.ltx.published import LTX_2_VIDEO, LTX_VIDEO
+from vidlatent.autoencoders.mochi.config import MochiConfig
+from vidlatent.autoencoders.mochi.model import build as build_mochi
+from vidlatent.autoencoders.mochi.published import MOCHI
 from vidlatent.autoencoders.published import Published
+from vidlatent.autoencoders.svd.config import SVDConfig
+from vidlatent.autoencoders.svd.model import build as build_svd
+from vidlatent.autoencoders.svd.published import SVD_PUBLISHED
+from vidlatent.autoencoders.taehv.model import TAEHVConfig
+from vidlatent.autoencoders.taehv.model import build as build_taehv
+from vidlatent.autoencoders.taehv.published import TAEHV_PUBLISHED
 from vidlatent.autoencoders.tiny.model import TinyConfig
 from vidlatent.autoencoders.tiny.model import build as build_tiny
 from vidlatent.autoencoders.wan.config import WanConfig
 from vidlatent.autoencoders.wan.model import build as build_wan
 from vidlatent.autoencoders.wan.published import WAN
+from vidlatent.autoencoders.wan.qwen_image import QWEN_IMAGE
 
 
 @dataclass(frozen=True)
@@ -32,6 +60,17 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "tiny": Family(TinyConfig, build_tiny),
     "wan": Family(WanConfig, build_wan, WAN),
+    "ltx-video": Family(LTXConfig, build_ltx, LTX_VIDEO),
+    "ltx-2": Family(LTXConfig, build_ltx, LTX_2_VIDEO),
+    "mochi": Family(MochiConfig, build_mochi, MOCHI),
+    "allegro": Family(AllegroConfig, build_allegro, ALLEGRO),
+    "taehv": Family(TAEHVConfig, build_taehv, TAEHV_PUBLISHED),
+    "qwen-image": Family(WanConfig, build_wan, QWEN_IMAGE),
+    "image-kl": Family(ImageKLConfig, build_image_kl, IMAGE_KL),
+    "svd": Family(SVDConfig, build_svd, SVD_PUBLISHED),
+    "cosmos": Family(CosmosConfig, build_cosmos, COSMOS),
+    "cogvideox": Family(CogVideoXConfig, build_cogvideox, COGVIDEOX),
+    "dc-ae": Family(DCAEConfig, build_dc_ae, DC_AE),
 }
 
 

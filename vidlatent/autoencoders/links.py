@@ -38,20 +38,28 @@ class Order:
 
 @dataclass(frozen=True)
 class Link:
-    """Where one tensor lives in both: its two names, its shape in their file, and how their channels are ordered."""
+    """Where one tensor lives in both: its two names, its shape in their file, and how their channels are ordered.
+
+    `part` is (index, count) where they keep ours in `count` equal parts along its first axis: queries, keys and values.
+    """
 
     ours: str
     theirs: str
     their_shape: Shape
     order: Order | None = None
+    part: tuple[int, int] = (0, 1)
 
     def read(self, theirs: Tensor, shape: Shape) -> Tensor:
-        """Make our tensor of `shape` from theirs."""
-        return (self.order.ours(theirs) if self.order else theirs).reshape(shape)
+        """Make our tensor, or the part of it that this link is, of ours' `shape` from theirs."""
+        count = self.part[1]
+        here = (shape[0] // count, *shape[1:]) if count > 1 else shape
+        return (self.order.ours(theirs) if self.order else theirs).reshape(here)
 
     def write(self, ours: Tensor) -> Tensor:
         """Make their tensor from ours."""
-        tensor = ours.detach().cpu().reshape(self.their_shape)
+        index, count = self.part
+        tensor = ours.detach().cpu()
+        tensor = (tensor.chunk(count)[index] if count > 1 else tensor).reshape(self.their_shape)
         return (self.order.theirs(tensor) if self.order else tensor).contiguous()
 
 
@@ -80,7 +88,10 @@ def read_tensors(
     if any(names for _, names in problems):
         said = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in problems if names)
         raise ModelError(f"{source}: the weights do not fit this model ({len(wanted)} tensors expected). {said}")
-    return {link.ours: link.read(tensors[link.theirs], tuple(shapes[link.ours])) for link in links}
+    parts: dict[str, list[Tensor]] = {}
+    for link in sorted(links, key=lambda link: link.part):
+        parts.setdefault(link.ours, []).append(link.read(tensors[link.theirs], tuple(shapes[link.ours])))
+    return {name: torch.cat(pieces) if len(pieces) > 1 else pieces[0] for name, pieces in parts.items()}
 
 
 def _some(names: Sequence[str]) -> str:

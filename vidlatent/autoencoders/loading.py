@@ -12,6 +12,7 @@ from vidlatent.autoencoders.catalog import CATALOG
 from vidlatent.autoencoders.checkpoint import is_checkpoint, load_checkpoint, open_checkpoint
 from vidlatent.autoencoders.diffusers_format import (
     Described,
+    adapter,
     best_links,
     find_folder,
     load_published,
@@ -87,14 +88,21 @@ def _load_file(path: Path, device: torch.device | str, dtype: torch.dtype) -> Au
     file = read_tensor_file(path)
     if is_checkpoint(file):
         return open_checkpoint(file, path, device=device, dtype=dtype)
-    found = {name: tuple(tensor.shape) for name, tensor in file.tensors.items()}
     presets = {name: entry for name, entry in CATALOG.items() if FAMILIES[entry.family].published}
-    for entry in presets.values():
-        links = best_links(without_weights(entry.family, entry.config), file.tensors)
-        if found == {link.theirs: link.their_shape for link in links}:
-            described = Described(entry.family, entry.config)
-            return load_published(described, file.tensors, path, device=device, dtype=dtype)
+    fitting = {}
+    for name, entry in presets.items():
+        _, weights = adapter(entry.family).unpack(file.tensors)
+        links = best_links(without_weights(entry.family, entry.config), weights)
+        if {link.theirs: link.their_shape for link in links} == {key: tuple(t.shape) for key, t in weights.items()}:
+            fitting[name] = Described(entry.family, entry.config)
+    if len({described.config for described in fitting.values()}) > 1:
+        raise ModelError(
+            f"{path}: a weight file without a configuration, and its tensors are those of {', '.join(fitting)}, which "
+            f"differ in other ways: load one of these names, with weights={str(path)!r}"
+        )
+    for described in fitting.values():
+        return load_published(described, file.tensors, path, device=device, dtype=dtype)
     raise ModelError(
-        f"{path}: a weight file without a configuration, and its {len(found)} tensors are those of none of "
+        f"{path}: a weight file without a configuration, and its {len(file.tensors)} tensors are those of none of "
         f"{', '.join(presets)}: load the model's folder or name, with weights={str(path)!r}"
     )

@@ -6,13 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
+from torch import Tensor
+
 from vidlatent.autoencoders.links import Link, Shape
 from vidlatent.errors import ModelError
 
-Naming = Literal["diffusers", "original"]
-"""Whose names the keys of a checkpoint are: diffusers', or those of the model's authors."""
+Naming = Literal["diffusers", "original", "early"]
+"""Whose names the keys of a checkpoint are: diffusers', those of the model's authors, or diffusers' of 2022."""
 
 Config = TypeVar("Config")
+
+
+def _all_weights(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    return {}, tensors
+
+
+def _no_others(config: Any) -> dict[str, Tensor]:  # noqa: ARG001
+    return {}
 
 
 @dataclass(frozen=True)
@@ -20,13 +30,19 @@ class Published:
     """A family's adapter to diffusers folders and to its authors' checkpoints.
 
     `read_config(values, source)` makes our configuration from a config.json and `write_config` the reverse;
-    `links(config, shapes, naming)` lists every tensor under both names.
+    `links(config, shapes, naming)` lists every tensor under both names, for each of `namings` that exist. Where a
+    checkpoint holds more than weights, `unpack(tensors)` gives the fields of our configuration that it says and the
+    weights alone, and `pack(config)` the tensors that say them in diffusers' format. `class_name` is "" where diffusers
+    has no such class.
     """
 
     class_name: str
     read_config: Callable[[Mapping[str, Any], object], Any]
     write_config: Callable[[Any], dict[str, Any]]
     links: Callable[[Any, Mapping[str, Shape], Naming], list[Link]]
+    unpack: Callable[[Mapping[str, Tensor]], tuple[dict[str, Any], Mapping[str, Tensor]]] = _all_weights
+    pack: Callable[[Any], dict[str, Tensor]] = _no_others
+    namings: tuple[Naming, ...] = ("diffusers", "original")
 
 
 def parse_config(kind: type[Config], values: Mapping[str, Any], source: object) -> Config:

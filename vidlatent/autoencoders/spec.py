@@ -16,7 +16,8 @@ class LatentSpec:
 
     `stride` is video size per latent along (T, H, W). `first_frame` is "single" where the first latent holds one frame
     (T = 1 + k * stride fits without padding) and "grouped" where every latent holds `stride` frames. `mean` and `std`
-    are per channel, for diffusion models.
+    are for diffusion models: per channel, or for each channel one per latent frame from the clip's first on, of which
+    the last counts for all that follow.
     """
 
     channels: int
@@ -48,5 +49,7 @@ class LatentSpec:
         return latents * self._column(self.std, 1.0, latents) + self._column(self.mean, 0.0, latents)
 
     def _column(self, values: tuple[float, ...], default: float, like: Tensor) -> Tensor:
-        filled = values or (default,) * self.channels
-        return torch.tensor(filled, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)
+        filled = torch.tensor(values or (default,) * self.channels, dtype=like.dtype, device=like.device)
+        column = filled.view(1, self.channels, -1, 1, 1)
+        frames = torch.arange(like.shape[2], device=like.device).clamp(max=column.shape[2] - 1)
+        return column if column.shape[2] == 1 else column[:, :, frames]

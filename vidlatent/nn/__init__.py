@@ -1,5 +1,6 @@
 """Layers of video autoencoders: leaves that declare windows, and the combinators that join them."""
 
+from vidlatent.nn.attention import CausalFrameAttention as CausalFrameAttention
 from vidlatent.nn.attention import FrameAttention as FrameAttention
 from vidlatent.nn.attention import TemporalAttention as TemporalAttention
 from vidlatent.nn.combine import Chain as Chain

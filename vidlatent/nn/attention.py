@@ -1,21 +1,26 @@
-"""Attention inside a video autoencoder: over the positions of a frame, or over the past of a position."""
+"""Attention inside a video autoencoder: within a frame, over a frame and all before it, or over a position's past."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlatent.streaming import Barrier, H, Sweep, Sweepable, T
-from vidlatent.streaming.state import join
+from vidlatent.streaming.shelf import Kept
+from vidlatent.streaming.state import State
+
+_SCORES = 1 << 26
+"""Scores per call where a kernel might hold them all: 256 MiB in float32."""
 
 
 class FrameAttention(Barrier):
     """Self-attention among all positions of one frame: pointwise along T, a barrier along H.
 
-    `heads` divide the channels. Adds nothing to its input: wrap it in `Residual`, with its norm before it.
+    `heads` divide the channels. Adds nothing to its input: wrap it in `Residual`, with its norm before it. Of a slab
+    only keys and values are noted; queries are made when it is answered.
     """
 
     def __init__(self, channels: int, *, heads: int = 1) -> None:
@@ -24,12 +29,50 @@ class FrameAttention(Barrier):
         self.to_qkv = nn.Linear(channels, 3 * channels)
         self.to_out = nn.Linear(channels, channels)
 
-    def whole(self, slabs: list[Tensor], axis: int) -> Tensor:
-        x = torch.cat(slabs, axis)
+    def note(self, x: Tensor) -> list[Tensor]:
+        """Keys and values `(B, T, positions, C)` each."""
+        rows = x.permute(0, 2, 3, 4, 1).flatten(2, 3)
+        channels = x.shape[1]
+        keys_values = F.linear(rows, self.to_qkv.weight[channels:], self.to_qkv.bias[channels:])
+        return list(keys_values.chunk(2, -1))
+
+    def merge(self, notes: list[list[Tensor]], axis: int) -> list[Tensor]:  # noqa: ARG002
+        # along T of a whole clip there is one note only
+        return [parts[0] if len(parts) == 1 else torch.cat(parts, 2) for parts in zip(*notes, strict=True)]
+
+    def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
         b, c, t, h, w = x.shape
-        tokens = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
-        attended = attend(self.to_qkv(tokens), self.heads)
+        rows = x.permute(0, 2, 3, 4, 1).flatten(2, 3)
+        queries = F.linear(rows, self.to_qkv.weight[:c], self.to_qkv.bias[:c])
+        attended = torch.stack([self._attend(queries[:, i], summary, i - t) for i in range(t)], 1)
         return self.to_out(attended).view(b, t, h, w, c).permute(0, 4, 1, 2, 3)
+
+    def _attend(self, queries: Tensor, summary: list[Tensor], frame: int) -> Tensor:
+        """Queries `(B, positions, C)` of a frame, counted from the last, to the positions that they see."""
+        keys, values = summary
+        return attend(queries, keys[:, frame], values[:, frame], self.heads)
+
+
+class CausalFrameAttention(FrameAttention):
+    """Self-attention of every position to all positions of its frame and of the frames before it.
+
+    The block-causal mask of HunyuanVideo (arXiv:2412.03603) as a predicate: position `i` of frame `f` sees position
+    `j` of frame `g` where `g <= f`. It is never a tensor; keys of later frames are simply not asked. Keys and values
+    of every frame so far are the state along T.
+    """
+
+    def recall(self, summary: list[Tensor], sweep: Sweep | None, *, first: bool) -> list[Tensor]:
+        if sweep is None or T not in sweep.axes:
+            return summary
+        past = sweep.state(self, T, _Past, shared=True)
+        if first or sweep.axes[-1] == T:
+            past.add(summary)
+        return past.all()
+
+    def _attend(self, queries: Tensor, summary: list[Tensor], frame: int) -> Tensor:
+        seen = summary[0].shape[1] + frame + 1
+        keys, values = (part[:, :seen].flatten(1, 2) for part in summary)
+        return attend(queries, keys, values, self.heads)
 
 
 class TemporalAttention(Sweepable):
@@ -43,35 +86,49 @@ class TemporalAttention(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         b, c, t, h, w = x.shape
-        qkv = self.to_qkv(x.permute(0, 3, 4, 2, 1).reshape(b * h * w, t, c))
+        queries, *keys_values = self.to_qkv(x.permute(0, 3, 4, 2, 1).flatten(0, 2)).chunk(3, -1)
         if sweep and T in sweep.axes:
             past = sweep.state(self, T, _Past)
-            past.keys_values = qkv = join(past.keys_values, qkv, 1)
+            past.add(keys_values)
+            keys_values = past.all()
         if not x.numel():
             return x
-        attended = attend(qkv, self.heads, num_queries=t)
+        attended = attend(queries, keys_values[0], keys_values[1], self.heads, causal=True)
         return self.to_out(attended).view(b, h, w, t, c).permute(0, 4, 3, 1, 2)
 
 
 @dataclass
-class _Past:
-    """Projections of every frame seen so far: (positions, frames, 3C)."""
+class _Past(State):
+    """Keys and values of all frames so far, frames along dimension 1; joined when they are asked for."""
 
-    keys_values: Tensor | None = None
+    keys: list[Tensor | Kept] = field(default_factory=list)
+    values: list[Tensor | Kept] = field(default_factory=list)
+
+    def add(self, keys_values: list[Tensor]) -> None:
+        """Frames that follow."""
+        keys, values = keys_values
+        self.keys, self.values = [*self.keys, self.shelf.put(keys)], [*self.values, self.shelf.put(values)]
+
+    def all(self) -> list[Tensor]:
+        """Everything so far."""
+        joined = [torch.cat([self.shelf.get(part) for part in parts], 1) for parts in (self.keys, self.values)]
+        self.keys, self.values = ([self.shelf.put(part)] for part in joined)
+        return joined
 
 
-def attend(qkv: Tensor, heads: int, *, num_queries: int | None = None) -> Tensor:
-    """Scaled dot-product attention over `(batch, tokens, 3C)`; with `num_queries`, causal for the last so many tokens.
+def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, *, causal: bool = False) -> Tensor:
+    """Scaled dot-product attention of `(B, queries, C)` to `(B, keys, C)`; returns `(B, queries, C)`.
 
-    Returns `(batch, queries, C)`. No score matrix and no mask is held where torch has a fused kernel.
+    With `causal` the queries are those of the last keys, and each sees no key behind its own. Queries go in blocks,
+    so that no score matrix is held whatever kernel answers.
     """
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, -1))
-    if num_queries is None:
-        out = F.scaled_dot_product_attention(q, k, v)
-    elif num_queries == k.shape[2]:
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (queries, keys, values))
+    if causal:
+        seen = k.shape[2] - q.shape[2]
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(seen) if seen else None
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     else:
-        seen = k.shape[2] - num_queries
-        mask = torch.ones(num_queries, k.shape[2], dtype=torch.bool, device=q.device).tril(seen)
-        out = F.scaled_dot_product_attention(q[:, :, seen:], k, v, attn_mask=mask)
+        size = max(1, _SCORES // (q.shape[0] * heads * k.shape[2]))
+        blocks = [F.scaled_dot_product_attention(block, k, v) for block in q.split(size, 2)]
+        out = blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
     return out.transpose(1, 2).flatten(2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vidlatent.streaming import Align, Sweep, Sweepable
+from vidlatent.streaming import Align, H, Sweep, Sweepable, T
 
 
 def align(branches: Sequence[Tensor], module: nn.Module, sweep: Sweep | None, axes: Sequence[int]) -> list[Tensor]:
@@ -18,6 +18,19 @@ def align(branches: Sequence[Tensor], module: nn.Module, sweep: Sweep | None, ax
             assert sweep is not None
             aligned = sweep.state(module, axis, Align).feed(aligned, axis)
     return aligned
+
+
+def branch(modules: Iterable[nn.Module], x: Tensor, sweep: Sweep | None) -> list[Tensor]:
+    """Every module's answer to the same slab; behind them, an axis has ended when it has ended in all of them."""
+    if sweep is None:
+        return [module(x) for module in modules]
+    here, answers, ends = sweep.last, [], []
+    for module in modules:
+        sweep.last = dict(here)
+        answers.append(module(x, sweep))
+        ends.append(sweep.last)
+    sweep.last = {axis: all(end[axis] for end in ends) for axis in here}
+    return answers
 
 
 class Chain(nn.Sequential, Sweepable):
@@ -37,7 +50,7 @@ class Residual(Sweepable):
         self.body, self.shortcut = body, shortcut or Chain()
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        body, shortcut = align([self.body(x, sweep), self.shortcut(x, sweep)], self, sweep, (2, 3))
+        body, shortcut = align(branch([self.body, self.shortcut], x, sweep), self, sweep, (T, H))
         return body + shortcut
 
 
@@ -49,4 +62,4 @@ class Concat(Sweepable):
         self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        return torch.cat(align([branch(x, sweep) for branch in self.branches], self, sweep, (2, 3)), 1)
+        return torch.cat(align(branch(self.branches, x, sweep), self, sweep, (T, H)), 1)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlatent.streaming import Barrier, H, Pointwise, Sweep, T
-from vidlatent.streaming.state import drop, join
+from vidlatent.streaming.shelf import Kept
+from vidlatent.streaming.state import State, drop, join
 
 _BLOCK = 1 << 18
 """Numbers per block of a per-position norm: small enough that its passes stay in the cache."""
@@ -31,13 +32,22 @@ class RMSNorm(Pointwise):
     def apply_to(self, x: Tensor) -> Tensor:
         rows = x.permute(0, 2, 3, 4, 1)
         # float16 cannot hold the inverse of a small norm
-        if torch.is_grad_enabled() or not rows.is_contiguous() or x.is_cuda or x.dtype == torch.float16:
+        if torch.is_grad_enabled() or x.is_cuda or x.dtype == torch.float16:
             return self._norm(rows).permute(0, 4, 1, 2, 3)
-        flat, out = rows.flatten(0, 3), torch.empty_like(rows)
-        size = max(1, _BLOCK // x.shape[1])
-        for source, target in zip(flat.split(size), out.flatten(0, 3).split(size), strict=True):
-            self._norm_into(source, target)
+        out = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
+        if not x.is_meta:  # counting: what a block holds is nothing beside the answer
+            self._norm_blocks(rows, out)
         return out.permute(0, 4, 1, 2, 3)
+
+    def _norm_blocks(self, rows: Tensor, out: Tensor) -> None:
+        """The norm of `rows` into `out`, which is contiguous, a block at a time."""
+        if not rows.is_contiguous():  # part of something larger; its frames or rows may be whole
+            for source, target in zip(rows, out, strict=True):
+                self._norm_blocks(source.contiguous() if source.ndim < 3 else source, target)
+            return
+        size, channels = max(1, _BLOCK // rows.shape[-1]), rows.shape[-1]
+        for source, target in zip(rows.view(-1, channels).split(size), out.view(-1, channels).split(size), strict=True):
+            self._norm_into(source, target)
 
     def _norm(self, rows: Tensor) -> Tensor:
         """The definition, on channels-last rows; norms are taken in float32 at least."""
@@ -76,8 +86,8 @@ class GroupNorm(Barrier):
     """Normalise groups of channels over the whole clip, over each frame, or over every so many frames.
 
     A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter.
-    On gathered slabs the statistics are a first pass (Chan's parallel variance, merged in float64) and the
-    normalisation a second, slab by slab.
+    Two passes: of each slab mean and variance are noted and merged (Chan's parallel variance) in float64, then each
+    slab is normalised.
     """
 
     def __init__(
@@ -95,47 +105,56 @@ class GroupNorm(Barrier):
             x = sweep.state(self, T, _Chunks).feed(x, self.over, sweep.last[T])
         return super().forward(x, sweep)
 
-    def whole(self, slabs: list[Tensor], axis: int) -> Tensor:
-        if isinstance(self.over, int):
-            chunks = torch.cat(slabs, axis).split(self.over, T)
-            return torch.cat([F.group_norm(c, self.groups, self.weight, self.bias, self.eps) for c in chunks], T)
-        if len(slabs) > 1 and not torch.is_grad_enabled():
-            mean, variance = self._statistics(slabs)
-            return torch.cat([self._normalise(slab, mean, variance) for slab in slabs], axis)
-        x = torch.cat(slabs, axis)
-        if self.over == "clip":
-            return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
-        b, c, t, h, w = x.shape
-        frames = x.transpose(1, 2).reshape(b * t, c, h, w)
-        frames = F.group_norm(frames, self.groups, self.weight, self.bias, self.eps)
-        return frames.view(b, t, c, h, w).transpose(1, 2)
+    def note(self, x: Tensor) -> list[Tensor]:
+        """Count, mean and variance per group and run of frames: `(B, groups, runs)`, float64."""
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        variance, mean = torch.var_mean(wide, (3, 4), correction=0)  # of equal counts, so plain means merge them
+        runs = self._runs(x.shape[2])
+        variances, means = (part.double().unflatten(1, (self.groups, -1)).split(runs, -1) for part in (variance, mean))
+        count = [r * x.shape[1] // self.groups * x.shape[3] * x.shape[4] for r in runs]
+        merged = [
+            (m.mean((2, 3)), v.mean((2, 3)) + m.var((2, 3), correction=0))
+            for m, v in zip(means, variances, strict=True)
+        ]
+        mean, variance = (torch.stack(parts, -1) for parts in zip(*merged, strict=True))
+        return [torch.tensor(count, dtype=torch.double, device=x.device).expand_as(mean), mean, variance]
 
-    def _statistics(self, slabs: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean and variance over all slabs, in float64: (B, groups, 1, T or 1, 1, 1)."""
-        dims = (2, 3, 4, 5) if self.over == "clip" else (2, 4, 5)
-        count, mean, spread = 0, torch.zeros((), dtype=torch.double), torch.zeros((), dtype=torch.double)
-        for slab in slabs:
-            grouped = slab.unflatten(1, (self.groups, -1)).double()
-            here, here_mean = grouped[0].numel() // grouped.mean(dims)[0].numel(), grouped.mean(dims, keepdim=True)
+    def merge(self, notes: list[list[Tensor]], axis: int) -> list[Tensor]:  # noqa: ARG002
+        count, mean, variance = notes[0]
+        for here, here_mean, here_variance in notes[1:]:
             total, delta = count + here, here_mean - mean
-            spread = spread + grouped.var(dims, unbiased=False, keepdim=True) * here + delta**2 * (count * here / total)
+            variance = (variance * count + here_variance * here + delta**2 * (count * here / total)) / total
             count, mean = total, mean + delta * (here / total)
-        return mean, spread / count
+        return [mean, variance]
 
-    def _normalise(self, slab: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        y = (slab.unflatten(1, (self.groups, -1)) - mean.to(slab.dtype)) * (variance + self.eps).rsqrt().to(slab.dtype)
-        return y.flatten(1, 2).mul_(self.weight.view(-1, 1, 1, 1)).add_(self.bias.view(-1, 1, 1, 1))
+    def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
+        size = {"clip": x.shape[2], "frame": 1}.get(self.over, self.over)  # type: ignore[arg-type]
+        mean, variance = (
+            part.repeat_interleave(self.weight.numel() // self.groups, 1).repeat_interleave(size, -1)[..., : x.shape[2]]
+            for part in summary
+        )
+        scale = self.weight.double()[:, None] * (variance + self.eps).rsqrt()
+        shift = self.bias.double()[:, None] - mean * scale
+        scale, shift = (part[..., None, None].to(x.dtype) for part in (scale, shift))
+        return torch.addcmul(shift, x, scale)
+
+    def _runs(self, frames: int) -> list[int]:
+        """How many frames have their statistics in common, one run after the other."""
+        if self.over == "clip":
+            return [frames]
+        size = 1 if self.over == "frame" else self.over
+        return [min(size, frames - start) for start in range(0, frames, size)]
 
 
 @dataclass
-class _Chunks:
+class _Chunks(State):
     """Frames that do not fill a chunk yet."""
 
-    waiting: Tensor | None = None
+    waiting: Tensor | Kept | None = None
 
     def feed(self, x: Tensor, size: int, last: bool) -> Tensor:
         """Return whole chunks of `size` frames, at the end all that is left."""
-        seen = join(self.waiting, x, T)
+        seen = x if self.waiting is None else join(self.shelf.get(self.waiting), x, T)
         ready = seen.shape[T] if last else seen.shape[T] // size * size
-        self.waiting = drop(seen, T, ready).clone()
+        self.waiting = self.shelf.put(drop(seen, T, ready))
         return seen.narrow(T, 0, ready)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidlatent.nn.combine import align
+from vidlatent.nn.combine import align, branch
 from vidlatent.streaming import H, Local, PadMode, Pointwise, Sweep, Sweepable, T, W, Window
 from vidlatent.streaming.window import pad
 
@@ -93,16 +93,23 @@ class FirstFrame(Sweepable):
 
     def __init__(self, body: Sweepable) -> None:
         super().__init__()
-        self.body = body
+        self.first, self.body = _First(), body
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        first = x[:, :, :1]
-        if sweep and T in sweep.axes:
-            passed = sweep.state(self, T, _Passed)
-            first = x[:, :, : 0 if passed.first else 1]
-            passed.first = passed.first or x.shape[T] > 0
-        first, rest = align([first, self.body(x, sweep)], self, sweep, (H,))
+        first, rest = align(branch([self.first, self.body], x, sweep), self, sweep, (H,))
         return torch.cat([first, rest], T)
+
+
+class _First(Sweepable):
+    """The first frame, and none of the others."""
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep is None or T not in sweep.axes:
+            return x[:, :, :1]
+        passed = sweep.state(self, T, _Passed)
+        first = x[:, :, : 0 if passed.first else 1]
+        passed.first = passed.first or x.shape[T] > 0
+        return first
 
 
 @dataclass
@@ -148,4 +155,5 @@ class _Seen:
         missing = (offset - self.count) % multiple
         if not last or self.edge is None or not missing:
             return x
+        self.count += missing  # should the end be announced again
         return torch.cat([x, *[self.edge] * missing], axis)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 
+from vidlatent.streaming.heap import return_freed_blocks
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.state import concat
@@ -24,33 +26,68 @@ class SlabStream:
             raise ValueError("a stream needs an axis to run along: Plan(axes=(2,), chunk=1) for frames")
         self.module, self.plan = module, plan
         self.outer, self.inner = plan.axes[0], (plan.axes[1] if len(plan.axes) > 1 else None)
-        self.sweep = Sweep(*plan.axes)
+        self.sweep = Sweep(*plan.axes, keep=plan.keep)
+        self.finished = False
         self._empty: Tensor | None = None
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
-        if self.sweep.last[self.outer]:
+        along = self.outer if self.inner is None else self.inner
+        return concat([concat(list(strips), along) for strips in self.rounds(slab, last=last)], self.outer)
+
+    def finish(self) -> Tensor:
+        """End the axis and return what was still waiting for it."""
+        return self.push(self.empty, last=True)
+
+    @property
+    def empty(self) -> Tensor:
+        """A slab of nothing, as one that ends the axis."""
+        if self._empty is None:
+            raise ValueError("nothing was pushed into this stream, so there is nothing to finish")
+        return self._empty
+
+    def rounds(self, slab: Tensor, *, last: bool = False) -> Iterator[Iterator[Tensor]]:
+        """As `push`, but piece by piece: runs of the outer axis, each in strips of the inner.
+
+        Every piece must be taken before the next, and all of them before the next slab. The last slab takes more than
+        one round if there are barriers, which give out only then what they held.
+        """
+        if self.finished:
             raise ValueError("this stream is finished: start a new one")
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
         self._check(slab)
-        self.sweep.last[self.outer] = last
-        if self.inner is None:
-            return self.module(slab, self.sweep)
-        strips = slab.split(self.plan.thickness(self.inner), self.inner)
-        outputs = []
-        for index, strip in enumerate(strips):
-            self.sweep.index[self.inner] = index
-            self.sweep.last[self.inner] = index == len(strips) - 1
-            outputs.append(self.module(strip, self.sweep))
-        self.sweep.rewind(self.inner)
-        return concat(outputs, self.inner)
+        self.finished = last
+        if self.plan.budget_bytes and slab.device.type == "cpu":
+            return_freed_blocks(self.plan.budget_bytes)
+        return self._rounds(slab, last)
 
-    def finish(self) -> Tensor:
-        """End the axis and return what was still waiting for it."""
-        if self._empty is None:
-            raise ValueError("nothing was pushed into this stream, so there is nothing to finish")
-        return self.push(self._empty, last=True)
+    def _rounds(self, slab: Tensor, last: bool) -> Iterator[Iterator[Tensor]]:
+        ended = [True]
+        yield self._round(slab, last, ended)
+        del slab
+        while last and not all(ended):
+            ended.clear()
+            yield self._round(self.empty, last, ended)
+
+    def _round(self, slab: Tensor, last: bool, ended: list[bool]) -> Iterator[Tensor]:
+        """One slab through the module, in strips if there is an inner axis; adds whether the outer axis came out."""
+        sweep = self.sweep
+        if self.inner is None:
+            sweep.last[self.outer] = last
+            yield self.module(slab, sweep)
+            ended.append(sweep.last[self.outer])
+            return
+        strips = slab.split(self.plan.thickness(self.inner), self.inner)
+        index, inner_ended = 0, False
+        while not inner_ended:
+            strip = strips[index] if index < len(strips) else slab.narrow(self.inner, 0, 0)
+            sweep.index[self.inner] = index
+            sweep.last = {self.outer: last, self.inner: index >= len(strips) - 1}
+            yield self.module(strip, sweep)
+            ended.append(sweep.last[self.outer])
+            inner_ended, index = sweep.last[self.inner], index + 1
+        sweep.rewind(self.inner)
 
     def _check(self, slab: Tensor) -> None:
         """Refuse a slab that cannot continue this stream."""
@@ -63,7 +100,7 @@ class SlabStream:
         """Everything needed to continue in another process with the same module and plan."""
         return {
             "empty": self._empty,
-            "last": self.sweep.last[self.outer],
+            "finished": self.finished,
             "plan": [list(self.plan.axes), self.plan.chunk, self.plan.strip],
             "states": self.sweep.state_dict(self.module),
         }
@@ -75,38 +112,5 @@ class SlabStream:
                 f"the saved stream ran with plan {saved['plan']}, this one with {self.plan!r}: make them equal"
             )
         self._empty = saved["empty"]
-        self.sweep.last[self.outer] = saved["last"]
+        self.finished = saved["finished"]
         self.sweep.load_state_dict(self.module, saved["states"])
-
-
-def run(module: Sweepable, x: Tensor, plan: Plan | None = None, out: Tensor | None = None) -> Tensor:
-    """Apply `module` to a whole clip as `plan` cuts it; the answer does not depend on the plan.
-
-    With `out`, each slab is written where it belongs and nothing else of the answer is held.
-    """
-    if plan is None or not plan.axes:
-        return _place(module(x), out)
-    stream = SlabStream(module, plan)
-    slabs = x.split(plan.thickness(stream.outer), stream.outer)
-    pieces, position = [], 0
-    for index, slab in enumerate(slabs):
-        piece = stream.push(slab, last=index == len(slabs) - 1)
-        length = piece.shape[stream.outer]
-        if out is None:
-            pieces.append(piece)
-        elif length:
-            _place(piece, out.narrow(stream.outer, position, min(length, out.shape[stream.outer] - position)))
-        position += length
-    if out is None:
-        return concat(pieces, stream.outer)
-    if position != out.shape[stream.outer]:
-        raise ValueError(f"out has {out.shape[stream.outer]} items along axis {stream.outer}, the answer {position}")
-    return out
-
-
-def _place(answer: Tensor, out: Tensor | None) -> Tensor:
-    if out is None:
-        return answer
-    if out.shape != answer.shape:  # copying would repeat what is too small
-        raise ValueError(f"out has room for {tuple(out.shape)}, the answer is {tuple(answer.shape)}: make them equal")
-    return out.copy_(answer)

@@ -8,52 +8,81 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
+from vidlatent.streaming.kernels import FusedKernels, answer, effect
 from vidlatent.streaming.module import Sweepable
+from vidlatent.streaming.workspace import workspace
 
 
 class LiveStorage(TorchDispatchMode):
-    """Bytes of all storages made under this mode that are still referenced, and their peak."""
+    """Bytes of all storages made under this mode that are still referenced, and their peak.
 
-    def __init__(self) -> None:
+    The peak includes what an operator needs besides its answer while it runs on `device`, the kind of device ("cpu",
+    "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
+    neither.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self.live_bytes = self.peak_bytes = 0
-        self._known: set[int] = set()
+        self.live_bytes = self.peak_bytes = self.calls = self.made_bytes = 0
+        self.device = torch.device(device).type
+        self._storages: dict[int, weakref.ref[Any]] = {}
+        self._fused = FusedKernels(self.device)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled; torch would import its compiler (70 MiB) only to skip it."""
+        return False
+
+    def __enter__(self) -> LiveStorage:
+        self._fused.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._fused.__exit__(*exception)
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_iter(result):
+        named = dict(kwargs or {})
+        result = answer(func, self.device)(*args, **named)
+        kind = effect(func)
+        if kind == "view":
+            return result
+        self.calls += 1
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, Tensor):
-                self._see(tensor)
+                self.made_bytes += tensor.nbytes
+                if kind == "new":
+                    self._see(tensor)
+        extra = workspace(func, args, named, result, self.device)
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes + extra)
         return result
 
     def _see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.live_bytes += size
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
-        weakref.finalize(storage, self._forget, key, size)
+        if key not in self._storages and size:
+            self.live_bytes += size
+            self._storages[key] = weakref.ref(storage, lambda _: self._forget(key, size))
 
     def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
+        del self._storages[key]
         self.live_bytes -= size
 
 
 def to_meta(module: Sweepable) -> Sweepable:
-    """A copy of `module` without its numbers, for counting."""
-    return copy.deepcopy(module).to("meta")
+    """A copy of `module` without its numbers, for counting; the numbers are never copied."""
+    twins: dict[int, Any] = {}
+    for parameter in module.parameters():
+        empty = torch.empty_like(parameter, device="meta")
+        twins[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+    for buffer in module.buffers():
+        twins[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, twins)
 
 
 def weight_bytes(module: Sweepable) -> int:
@@ -64,4 +93,4 @@ def weight_bytes(module: Sweepable) -> int:
 @torch.no_grad()
 def empty_clip(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A meta tensor in the layout that activations have."""
-    return torch.empty(tuple(shape), dtype=dtype, device="meta").to(memory_format=torch.channels_last_3d)
+    return torch.empty(tuple(shape), dtype=dtype, device="meta", memory_format=torch.channels_last_3d)

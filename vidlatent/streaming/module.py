@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from vidlatent.streaming.state import Gather, Halo, concat
+from vidlatent.streaming.state import Gather, Halo, Notes
 from vidlatent.streaming.sweep import Sweep
 from vidlatent.streaming.window import H, T, W, Window
 
@@ -21,8 +21,8 @@ class Sweepable(nn.Module):
 class Pointwise(Sweepable):
     """Every position by itself; subclasses define `apply_to`, which also takes empty slabs."""
 
-    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:  # noqa: ARG002
-        return self.apply_to(x)
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        return sweep.attempt(self.apply_to, x) if sweep else self.apply_to(x)
 
     def apply_to(self, x: Tensor) -> Tensor:
         """The operator on any slab."""
@@ -43,6 +43,8 @@ class Local(Sweepable):
         self.windows = {T: t or Window(), H: h or Window(), W: w or Window()}
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.is_waiting(x):
+            return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
         lacking = padding = dict.fromkeys(self.windows, 0)
         for axis, window in self._in_order(sweep):
             swept, bare = sweep is not None and axis in sweep.axes, self.skips_zeros(axis, window)
@@ -51,14 +53,19 @@ class Local(Sweepable):
             if not swept and self.pads_itself(window):
                 padding = padding | {axis: window.before}
                 continue
-            # a whole axis is the same halo, fed once
-            halo = sweep.state(self, axis, Halo) if sweep and swept else Halo()
-            x = halo.feed(x, axis, window, sweep.last[axis] if sweep and swept else True, bare=bare)
+            if sweep and swept:
+                halo = sweep.state(self, axis, Halo)
+                x = sweep.attempt(halo.feed, x, axis, window, sweep.last[axis], bare=bare)
+                sweep.last[axis] = halo.ended
+            else:  # a whole axis is the same halo, fed once
+                halo = Halo()
+                x = halo.feed(x, axis, window, True, bare=bare)
             lacking = lacking | {axis: halo.lacking}
         counts = [w.num_valid(x.shape[a] + lacking[a] + 2 * padding[a]) for a, w in self.windows.items()]
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)
-        return self.valid(x, tuple(padding.values()), lacking[T])
+        paddings = tuple(padding.values())
+        return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
 
     def _in_order(self, sweep: Sweep | None) -> list[tuple[int, Window]]:
         """Swept axes first, the outer of them before the inner: its state is per inner slab."""
@@ -86,24 +93,68 @@ class Local(Sweepable):
 
 
 class Barrier(Sweepable):
-    """Needs `axes` whole before it can answer: in a sweep it gathers them, then runs `whole` once."""
+    """Needs `axes` whole before it can answer, but of the slabs gone by and to come only what they were noted for.
+
+    Subclasses say what to note of a slab, what the notes of all slabs come to, and the answer for a slab given that.
+    In a sweep the slabs are held back until the axis ends and then answered one by one, each as thick as it came, so
+    what is behind a barrier is swept as well.
+    """
 
     def __init__(self, *axes: int) -> None:
         super().__init__()
         self.axes = axes
 
-    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        slabs, along = [x], T
-        for axis in sweep.axes if sweep else ():
-            if axis in self.axes:
-                assert sweep is not None
-                held = concat(slabs, along)
-                slabs, along = sweep.state(self, axis, Gather).feed(held, axis, sweep.last[axis]), axis
-                if not slabs:
-                    return held.narrow(axis, 0, 0)
-        filled = [slab for slab in slabs if slab.numel()]
-        return self.whole(filled, along) if filled else concat(slabs, along)
-
-    def whole(self, slabs: list[Tensor], axis: int) -> Tensor:
-        """The operator on input that is whole along `axes`, given in slabs along `axis`; the joint shape stays."""
+    def note(self, x: Tensor) -> list[Tensor]:
+        """What a slab contributes to the summary."""
         raise NotImplementedError
+
+    def merge(self, notes: list[list[Tensor]], axis: int) -> list[Tensor]:
+        """The summary of everything noted, of slabs along `axis`."""
+        raise NotImplementedError
+
+    def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
+        """The operator on one slab."""
+        raise NotImplementedError
+
+    def recall(self, summary: list[Tensor], sweep: Sweep | None, *, first: bool) -> list[Tensor]:  # noqa: ARG002
+        """Add what was remembered along other axes; `first` says that this summary was not asked for before."""
+        return summary
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        swept = [axis for axis in sweep.axes if axis in self.axes] if sweep else []
+        if sweep is None or not swept:
+            return self._whole(x, sweep)
+        axis = swept[0]  # the outer of two: when it ends, both have
+        gather = sweep.state(self, axis, Gather)
+        notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
+        if gather.closed:
+            return self._release(x, axis, gather, notes, sweep)
+        if sweep.last[axis] and not gather.slabs and len(swept) == 1:  # nothing to wait for
+            gather.closed = True
+            return self._whole(x, sweep)
+        gather.hold(x, axis)
+        if x.numel():
+            notes.notes = [*notes.notes, sweep.attempt(self.note, x)]
+        if sweep.last[axis]:
+            gather.closed = True
+            sweep.last[axis] = not gather.slabs
+        return x.narrow(axis, 0, 0)
+
+    def _whole(self, x: Tensor, sweep: Sweep | None) -> Tensor:
+        if not x.numel():
+            return x
+        summary = self.recall(self.merge([self.note(x)], self.axes[0]), sweep, first=True)
+        return sweep.attempt(self.answer, x, summary) if sweep else self.answer(x, summary)
+
+    def _release(self, x: Tensor, axis: int, gather: Gather, notes: Notes, sweep: Sweep) -> Tensor:
+        """The next slab's answer; the axis ends with the last of them."""
+        if not gather.slabs:
+            return x
+        first = gather.given == 0
+        slab = gather.release()
+        sweep.last[axis] = not gather.slabs
+        if not slab.numel():
+            return slab
+        if notes.summary is None:
+            notes.summary, notes.notes = self.merge(notes.notes, axis), []
+        return sweep.attempt(self.answer, slab, self.recall(notes.summary, sweep, first=first))

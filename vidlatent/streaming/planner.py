@@ -1,20 +1,22 @@
-"""Choose how to cut a clip so that its sweep stays within a memory budget."""
+"""Choose how to cut a clip so that its sweep stays within a memory budget, as fast as can be."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from math import ceil, prod
+from math import prod
 
 import torch
 
 from vidlatent.errors import BudgetTooSmall, InputError
-from vidlatent.streaming.engine import SlabStream
-from vidlatent.streaming.meter import LiveStorage, empty_clip, to_meta, weight_bytes
+from vidlatent.streaming import cost
+from vidlatent.streaming.meter import to_meta, weight_bytes
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.predict import Predictor, Shape
+from vidlatent.streaming.shelf import Keep
 from vidlatent.streaming.window import H, T
 
 _UNITS = {"": 1, "B": 1} | {
@@ -22,10 +24,10 @@ _UNITS = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for kind in ("iB", "B")
 }
-_ROUNDS = 3
-"""Outer slabs that are counted: the first, one with everything in it, and the last."""
-_MANY = 4
-"""Inner slabs beyond which the rest is extrapolated."""
+_CHUNKS = (16, 8, 4, 2, 1)
+_STRIPS = (64, 32, 16, 8, 4)
+"""Thicknesses that are tried, in grains: few, because every new shape costs the operators."""
+_PREDICTORS: weakref.WeakKeyDictionary[Sweepable, dict[object, Predictor]] = weakref.WeakKeyDictionary()
 
 
 def parse_bytes(memory: int | str) -> int:
@@ -46,31 +48,36 @@ def parse_bytes(memory: int | str) -> int:
 
 def plan_sweep(
     module: Sweepable,
-    shape: tuple[int, ...],
+    shape: Shape,
     memory: int | str,
     *,
     dtype: torch.dtype,
     grain: tuple[int, int] = (1, 1),
     output_bytes: int = 0,
+    held_bytes: int = 0,
     streaming: bool = False,
 ) -> Plan:
-    """Return the coarsest plan whose predicted peak fits `memory`; coarser is faster.
+    """Return the fastest plan found whose predicted peak fits `memory`.
 
     `shape` (B, C, T, H, W) is what is swept, `grain` the frames and rows that a slab is a multiple of, `output_bytes`
-    the size of the whole answer. With `streaming` neither the clip nor the answer is held, only slabs along T. Raises
+    the size of the whole answer, `held_bytes` what else lies in memory meanwhile. With `streaming` neither the clip nor
+    the answer is held, only slabs along T. State leaves the device only if nothing fits otherwise. Raises
     `BudgetTooSmall`, naming the smallest peak found.
     """
-    budget, counted, smallest = parse_bytes(memory), to_meta(module), None
-    held = 0 if streaming else output_bytes + prod(shape) * dtype.itemsize
-    price = partial(predict, counted, shape, dtype=dtype, held_bytes=held)
-    for group in _candidates(shape, grain, streaming=streaming):
-        # within a group a thinner slab never needs more: if the thinnest does not fit, no other does
-        finest = price(group[-1])
-        if finest.peak_bytes <= budget:
-            return _coarsest(group, finest, price, budget)
-        if smallest is None or finest.peak_bytes < smallest.peak_bytes:
-            smallest = finest
-    assert smallest is not None
+    budget, device = parse_bytes(memory), next(module.parameters()).device
+    clip = 0 if streaming else prod(shape) * dtype.itemsize
+    search = _Search(
+        _predictor(module, shape, dtype, device),
+        budget,
+        held=weight_bytes(module) + held_bytes + clip,
+        answer=0 if streaming else output_bytes,
+        cost_model=cost.CUDA if device.type == "cuda" else cost.CPU,
+    )
+    for tier in _tiers(shape, grain, away="host" if device.type == "cuda" else "file", streaming=streaming):
+        found = search.fastest(tier)
+        if found:
+            return found
+    smallest = search.smallest
     raise BudgetTooSmall(
         f"no plan keeps a clip of {shape[2]}x{shape[3]}x{shape[4]} within {budget} bytes: the smallest needs "
         f"{smallest.peak_bytes} ({smallest}). Give at least that, or stream the clip frame by frame",
@@ -78,67 +85,84 @@ def plan_sweep(
     )
 
 
-def _coarsest(group: list[Plan], finest: Plan, price: Callable[[Plan], Plan], budget: int) -> Plan:
-    """The first plan of a group within the budget, by bisection: `finest`, its last, is."""
-    found, low, high = finest, 0, len(group) - 1
-    while low < high:
-        middle = (low + high) // 2
-        priced = price(group[middle])
-        if priced.peak_bytes <= budget:
-            found, high = priced, middle
-        else:
-            low = middle + 1
-    return found
+def _predictor(module: Sweepable, shape: Shape, dtype: torch.dtype, device: torch.device) -> Predictor:
+    """The one for this module and shape: what it has predicted it need not predict again."""
+    known = _PREDICTORS.setdefault(module, {})
+    key = (shape, dtype, device.type)
+    if key not in known:
+        known[key] = Predictor(to_meta(module), shape, dtype, device.type)
+    return known[key]
 
 
-def predict(module: Sweepable, shape: tuple[int, ...], plan: Plan, *, dtype: torch.dtype, held_bytes: int = 0) -> Plan:
-    """Return `plan` with its peak and its state, counted on meta tensors; `module` must be on the meta device."""
-    peak, state = _measure(module, shape, plan, dtype)
-    return replace(plan, peak_bytes=peak + weight_bytes(module) + held_bytes, state_bytes=state)
+class _Search:
+    """Looks for the fastest plan within a budget, and remembers the smallest it has seen."""
+
+    def __init__(self, predictor: Predictor, budget: int, *, held: int, answer: int, cost_model: cost.Cost) -> None:
+        self.predictor, self.budget, self.held, self.answer, self.cost = predictor, budget, held, answer, cost_model
+        self.smallest = Plan(peak_bytes=1 << 62)
+
+    def fastest(self, groups: list[list[Plan]]) -> Plan | None:
+        """The cheapest of the coarsest plans that fit."""
+        fitting = [plan for group in groups if group and (plan := self._coarsest(group))]
+        return min(fitting, key=lambda plan: self.cost.seconds(self.predictor.needs(plan)), default=None)
+
+    def _coarsest(self, group: list[Plan]) -> Plan | None:
+        """The first of a group, coarse to fine, that fits, by bisection: a thinner slab never needs more."""
+        if self._state_is_too_large(group[-1]):
+            return None
+        found, low, high = self._priced(group[-1]), 0, len(group) - 1
+        if found.peak_bytes > self.budget:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            priced = self._priced(group[middle])
+            if priced.peak_bytes <= self.budget:
+                found, high = priced, middle
+            else:
+                low = middle + 1
+        return found
+
+    def _state_is_too_large(self, plan: Plan) -> bool:
+        """Whether the outer axis's state alone, which cutting the inner axis does not change, exceeds the budget."""
+        alone = replace(plan, axes=plan.axes[:1])
+        if len(plan.axes) < 2 or plan.keep != "device" or not self.predictor.knows(alone):
+            return False
+        return self.predictor.needs(alone).state_bytes + self.held + self.answer > self.budget
+
+    def _priced(self, plan: Plan) -> Plan:
+        needs = self.predictor.needs(plan)
+        answer = self.answer if plan.axes else 0  # a whole pass makes it, a sweep writes into it
+        peak = with_slack(needs.peak_bytes + self.held + answer, self.predictor.device)
+        plan = replace(plan, peak_bytes=peak, state_bytes=needs.state_bytes, budget_bytes=self.budget)
+        self.smallest = min(self.smallest, plan, key=lambda p: p.peak_bytes)
+        return plan
 
 
-def _measure(module: Sweepable, shape: tuple[int, ...], plan: Plan, dtype: torch.dtype) -> tuple[int, int]:
-    """Peak and state of a sweep, from its first few slabs: every slab between the ends is like the others."""
-    if not plan.axes:
-        with torch.no_grad(), LiveStorage() as counter:
-            x = empty_clip(shape, dtype)
-            module(x)
-        return counter.peak_bytes - x.nbytes, 0
-    shape = _cut(shape, plan, plan.axes[0], _ROUNDS)
-    inner = plan.axes[-1]
-    count = ceil(shape[inner] / plan.thickness(inner))
-    if len(plan.axes) == 1 or count <= _MANY:
-        return _run(module, shape, plan, dtype)
-    # each further inner slab adds the same: its part of the state, of the outer slab and of the answer
-    less, more = (_run(module, _cut(shape, plan, inner, n), plan, dtype) for n in (_MANY // 2, _MANY))
-    beyond = (count - _MANY) / (_MANY - _MANY // 2)
-    peak, state = (int(b + beyond * (b - a)) for a, b in zip(less, more, strict=True))
-    return peak, state
+def _tiers(shape: Shape, grain: tuple[int, int], away: Keep, *, streaming: bool) -> Iterator[list[list[Plan]]]:
+    """Tiers of groups of plans, each group coarse to fine: the whole clip, one axis, two, and state off the device.
+
+    An inner axis of frames is cut as thin as can be or a few times as thick; thinner saves little.
+    """
+    chunks = [grain[0] * n for n in _CHUNKS if grain[0] * n < shape[T]] or [shape[T]]
+    strips = [grain[1] * n for n in _STRIPS if grain[1] * n < shape[H]]
+    finest, few = chunks[-1], chunks[-3:][0]
+    if not streaming:
+        yield [[Plan()]]
+    for keep in ("device", away) if away == "host" else ("device",):
+        yield [
+            [Plan((T,), chunk=chunk, keep=keep) for chunk in chunks],
+            [] if streaming else [Plan((H,), strip=strip, keep=keep) for strip in strips],
+        ]
+    orders: list[tuple[tuple[int, int], int]] = [((T, H), finest)]
+    if not streaming:
+        orders += [((H, T), chunk) for chunk in dict.fromkeys((few, finest))]
+    for keep in dict.fromkeys(("device", away, "file")):
+        yield [[Plan(axes, chunk=chunk, strip=strip, keep=keep) for strip in strips] for axes, chunk in orders]
 
 
-def _cut(shape: tuple[int, ...], plan: Plan, axis: int, slabs: int) -> tuple[int, ...]:
-    """`shape` with `axis` no longer than so many slabs."""
-    return (*shape[:axis], min(shape[axis], slabs * plan.thickness(axis)), *shape[axis + 1 :])
+def with_slack(counted: int, device: str) -> int:
+    """Add what cannot be counted: gaps between blocks, and on a CPU the code that oneDNN compiles for new shapes.
 
-
-def _run(module: Sweepable, shape: tuple[int, ...], plan: Plan, dtype: torch.dtype) -> tuple[int, int]:
-    """Peak and state of the whole sweep over `shape`."""
-    outer, state = plan.axes[0], 0
-    slabs = empty_clip(shape, dtype).split(plan.thickness(outer), outer)
-    stream = SlabStream(module, plan)
-    with torch.no_grad(), LiveStorage() as counter:
-        for index, slab in enumerate(slabs):
-            stream.push(slab, last=index == len(slabs) - 1)
-            state = max(state, stream.sweep.state_bytes)
-    return counter.peak_bytes, state
-
-
-def _candidates(shape: tuple[int, ...], grain: tuple[int, int], *, streaming: bool) -> list[list[Plan]]:
-    """Groups of plans, coarse to fine: the whole clip, frames, frames cut in strips, strips cut in frames."""
-    chunks = [grain[0] * n for n in (16, 8, 4, 2, 1) if grain[0] * n < shape[T]] or [shape[T]]
-    strips = [grain[1] * n for n in (64, 32, 16, 8, 4, 2) if grain[1] * n < shape[H]]
-    frames = [Plan((T,), chunk=chunk) for chunk in chunks]
-    frames_in_strips = [Plan((T, H), chunk=chunks[-1], strip=strip) for strip in strips]
-    strips_in_frames = [Plan((H, T), chunk=chunks[-1], strip=strip) for strip in strips]
-    groups = [frames, frames_in_strips] if streaming else [[Plan()], frames, frames_in_strips, strips_in_frames]
-    return [group for group in groups if group]
+    Measured by `python benchmarks/budget.py`.
+    """
+    return int(counted * 1.04) + (8 << 20 if device == "cpu" else 0)

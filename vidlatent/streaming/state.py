@@ -6,12 +6,14 @@ sentinel and no warm-up branch anywhere above this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vidlatent.streaming.shelf import DEVICE, Kept, Shelf
 from vidlatent.streaming.window import Window, pad
 
 
@@ -28,11 +30,38 @@ def join(held: Tensor | None, x: Tensor, axis: int) -> Tensor:
 
 def drop(x: Tensor, axis: int, count: int) -> Tensor:
     """View of `x` without its first `count` items."""
-    return x.narrow(axis, count, x.shape[axis] - count)
+    return x.narrow(axis, count, x.shape[axis] - count) if count else x
+
+
+def take(x: Tensor, axis: int, count: int) -> Tensor:
+    """View of the first `count` items of `x`."""
+    return x.narrow(axis, 0, count) if count < x.shape[axis] else x
+
+
+class State:
+    """Base of states that hold activations: what they keep lies on `shelf`, which the sweep chooses."""
+
+    def __post_init__(self) -> None:
+        self.shelf: Shelf = DEVICE
+
+
+def convert(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A field with everything kept in it changed: a tensor or what stands for it, or a list of those."""
+    if isinstance(value, list):
+        return [convert(item, change) for item in value]
+    return change(value) if isinstance(value, Tensor | Kept) else value
+
+
+def kept_in(state: Any) -> list[Tensor | Kept]:
+    """Everything that a state keeps, wherever it lies; states that were saved are dictionaries."""
+    found: list[Tensor | Kept] = []
+    for value in (state if isinstance(state, dict) else vars(state)).values():
+        convert(value, found.append)
+    return found
 
 
 @dataclass
-class Halo:
+class Halo(State):
     """Inputs a local operator still needs; padding is a halo that comes from nowhere.
 
     `skip` counts the items at the head of `carry` that are consumed already: they are kept for padding the end, were
@@ -40,65 +69,105 @@ class Halo:
     it counts zeros in front of the head that exist in name only; `lacking` is how many of them the last run began with.
     """
 
-    carry: Tensor | None = None
+    carry: Tensor | Kept | None = None
     skip: int = 0
     started: bool = False
+    tail: bool = False
+    ended: bool = False
+    widest: int = 0
     lacking: int = 0
 
     def feed(self, x: Tensor, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
         """Return the run of (padded) inputs whose outputs are now complete; keep the rest.
 
-        With `bare`, zeros in front are left away, for an operator that knows what it does with zeros.
+        With `bare`, zeros in front are left away, for an operator that knows what it does with zeros. At the end
+        everything that waited comes free at once, in every layer: no run is longer than those before it, and what is
+        left of the `tail` follows when the end is announced again, until the halo has `ended`.
         """
-        seen = join(self.carry, x, axis)
+        if self.ended:
+            return x.narrow(axis, 0, 0)
+        seen = x if self.carry is None else join(self.shelf.get(self.carry), x, axis)
         if seen.shape[axis] < window.needed and not self.started and not last:
-            self.carry = seen.clone()
+            self.carry = self.shelf.put(seen)
             return seen.narrow(axis, 0, 0)
-        front = 0 if self.started or bare else max(window.before, 0)
+        front, skip = 0, self.skip
         if not self.started:
-            self.skip, self.started = (-window.before if bare else max(-window.before, 0)), True
-        seen = pad(seen, axis, front, max(window.after, 0) if last else 0, window.mode)
+            front = 0 if bare else max(window.before, 0)
+            skip = -window.before if bare else max(-window.before, 0)
+        seen = pad(seen, axis, front, max(window.after, 0) if last and not self.tail else 0, window.mode)
 
         length = seen.shape[axis]
-        count = window.num_valid(length - max(-window.after, 0) - self.skip) if length else 0
-        self.lacking = max(-self.skip, 0) if count else 0
+        count = window.num_valid(length - max(-window.after, 0) - skip) if length else 0
+        ended = last and count <= (self.widest or count)
+        count = min(count, self.widest) if last and not ended else count
+        self.lacking = max(-skip, 0) if count else 0
         run = (count - 1) * window.stride + window.span - self.lacking if count else 0
-        ready = seen.narrow(axis, max(self.skip, 0) if count else 0, run)
-        consumed = self.skip + count * window.stride
-        kept = 0 if last else min(max(length - consumed, window.history, 0), length)
-        # a view would keep the whole slab alive
-        self.carry = drop(seen, axis, length - kept).clone()
-        self.skip = consumed - (length - kept)
+        ready = take(drop(seen, axis, max(skip, 0) if count else 0), axis, run)
+        consumed = skip + count * window.stride
+        kept = 0 if ended else min(max(length - consumed, window.history, 0), length)
+        self.carry = None if ended else self.shelf.put(drop(seen, axis, length - kept))
+        self.skip, self.started, self.tail, self.ended = consumed - (length - kept), True, last, ended
+        self.widest = max(self.widest, count)
         return ready
 
 
 @dataclass
-class Align:
+class Align(State):
     """Branches with different lookahead meet: emit the run they have in common, queue what is ahead."""
 
-    queues: list[Tensor | None] = field(default_factory=list)
+    queues: list[list[Tensor | Kept]] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
 
     def feed(self, branches: Sequence[Tensor], axis: int) -> list[Tensor]:
         """Return each branch's next items, as many as the slowest branch has."""
-        waiting = self.queues or [None] * len(branches)
-        branches = [join(queue, branch, axis) for queue, branch in zip(waiting, branches, strict=True)]
-        count = min(branch.shape[axis] for branch in branches)
-        self.queues = [drop(branch, axis, count).clone() if branch.shape[axis] > count else None for branch in branches]
-        return [branch.narrow(axis, 0, count) for branch in branches]
+        queues, lengths = self.queues or [[] for _ in branches], self.lengths or [0] * len(branches)
+        lengths = [length + branch.shape[axis] for length, branch in zip(lengths, branches, strict=True)]
+        count = min(lengths)
+        turns = [self._turn(list(q), b, axis, count) for q, b in zip(queues, branches, strict=True)]
+        self.queues, self.lengths = [queue for _, queue in turns], [length - count for length in lengths]
+        return [run for run, _ in turns]
+
+    def _turn(self, queue: list[Tensor | Kept], x: Tensor, axis: int, count: int) -> tuple[Tensor, list[Tensor | Kept]]:
+        """The first `count` items of queue and `x`, and the queue that is left; whole slabs move without a copy."""
+        if not queue and x.shape[axis] == count:
+            return x, queue
+        run: list[Tensor] = []
+        while queue and count:
+            head = self.shelf.get(queue.pop(0))
+            run.append(take(head, axis, count))
+            if head.shape[axis] > count:
+                queue.insert(0, self.shelf.put(drop(head, axis, count)))
+            count -= run[-1].shape[axis]
+        run.append(take(x, axis, count))
+        rest = drop(x, axis, count)
+        if rest.shape[axis]:
+            queue.append(self.shelf.put(rest))
+        return concat(run, axis), queue
 
 
 @dataclass
-class Gather:
-    """A barrier's state: everything seen so far, released when the axis ends."""
+class Gather(State):
+    """The slabs a barrier holds back until its axis ends, and then gives out one by one."""
 
-    seen: list[Tensor] = field(default_factory=list)
+    slabs: list[Tensor | Kept] = field(default_factory=list)
+    closed: bool = False
+    given: int = 0
 
-    def feed(self, x: Tensor, axis: int, last: bool) -> list[Tensor]:
-        """Return nothing until the last slab, then all of them; empty ones do not count."""
-        if x.shape[axis] or (last and not self.seen):
-            # a copy: the caller may overwrite its slab; a new list: saved states share the old one
-            self.seen = [*self.seen, x if last else x.clone()]
-        if not last:
-            return []
-        released, self.seen = self.seen, []
-        return released
+    def hold(self, x: Tensor, axis: int) -> None:
+        """Keep a slab, unless it is empty."""
+        if x.shape[axis]:
+            self.slabs = [*self.slabs, self.shelf.put(x)]  # a new list: saved states share the old one
+
+    def release(self) -> Tensor:
+        """The next slab, in the order in which they came."""
+        first, *self.slabs = self.slabs
+        self.given += 1
+        return self.shelf.get(first)
+
+
+@dataclass
+class Notes:
+    """What a barrier noted of the slabs it holds, and the summary once all have come: small, and on the device."""
+
+    notes: list[list[Tensor]] = field(default_factory=list)
+    summary: list[Tensor] | None = None

@@ -2,76 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from vidlatent.streaming.oom import is_out_of_memory
+from vidlatent.streaming.shelf import SHELVES, Keep, Kept
+from vidlatent.streaming.state import State, convert, kept_in
 from vidlatent.streaming.window import H, T
 
-State = TypeVar("State")
-Key = tuple[nn.Module, int, tuple[int, ...]]
+Kind = TypeVar("Kind")
+Answer = TypeVar("Answer")
+Key = tuple[nn.Module, int, tuple[int, ...], str]
+
+_EVERY = (-1,)
+"""Stands for the inner slab's index in a state that all inner slabs share."""
 
 
 class Sweep:
     """All state of one pass over `axes`, outer axis first.
 
-    A state is found by (module, axis, index of the inner slab): nesting two axes is one more index, two sweeps never
-    meet, and a sweep that failed leaves nothing behind. The inner partition must stay the same for the whole pass; the
-    outer may be cut anywhere.
+    A state is found by (module, axis, index of the inner slab, kind): nesting two axes is one more index, two sweeps
+    never meet, and a sweep that failed leaves nothing behind. The inner partition must stay the same for the whole
+    pass; the outer may be cut anywhere. `keep` says where the outer axis's state lies between two slabs.
+
+    `last` says for each axis whether the slab at hand is its last. A barrier that begins to give out what it held says
+    that it is not, for the modules behind it; whoever drives the sweep goes on with empty slabs until the end comes out
+    at the other end.
     """
 
-    def __init__(self, *axes: int) -> None:
+    def __init__(self, *axes: int, keep: Keep = "device") -> None:
         if len(set(axes)) != len(axes) or not set(axes) <= {T, H}:
             raise ValueError(f"axes must be T (2) and H (3), each at most once, outer first; got {axes}")
         self.axes = axes
         self.index = dict.fromkeys(axes, 0)
         self.last = dict.fromkeys(axes, False)
+        self.keep, self.shelf = keep, SHELVES[keep]()
+        self.relieved = False
         self._states: dict[Key, Any] = {}
 
-    def state(self, module: nn.Module, axis: int, kind: type[State]) -> State:
-        """Return what `module` remembers along `axis` at the current inner slab, new at the first slab."""
+    def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
+        """Return what `module` remembers along `axis` at the current inner slab, new at the first slab.
+
+        `shared` is for a state that all inner slabs have in common.
+        """
         inner = self.axes[self.axes.index(axis) + 1 :]
-        key = (module, axis, tuple(self.index[a] for a in inner))
+        key = (module, axis, _EVERY if shared else tuple(self.index[a] for a in inner), kind.__name__)
         state = self._states.get(key)
         if not isinstance(state, kind):  # new, or saved and not asked for since
             state = self._states[key] = kind(**(state or {}))
+            self._place(state, axis)
         return state
+
+    def is_waiting(self, x: Tensor) -> bool:
+        """Whether nothing has come along the only axis, nor its end: no layer has anything to do.
+
+        With an inner axis empty slabs go on through every layer: branches must come to the same number of slabs.
+        """
+        return len(self.axes) == 1 and not x.shape[self.axes[0]] and not self.last[self.axes[0]]
 
     def rewind(self, axis: int) -> None:
         """Forget the states along `axis`: the next slab is its first again."""
         self._states = {key: state for key, state in self._states.items() if key[1] != axis}
 
-    def tensors(self) -> Iterator[Tensor]:
-        """Every tensor that the sweep holds."""
-        for state in self._states.values():
-            for value in state.values() if isinstance(state, dict) else vars(state).values():
-                yield from (v for v in (value if isinstance(value, list) else [value]) if isinstance(v, Tensor))
+    def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
+        """Run an operation; if memory runs out, take the outer state off the device and run it once more."""
+        try:
+            return operation(*args, **kwargs)
+        except Exception as error:
+            if not is_out_of_memory(error) or not self._relieve():
+                raise
+        return operation(*args, **kwargs)
+
+    def _relieve(self) -> bool:
+        """Move the outer state off the device; False if that was done before or there is none."""
+        held = [t for t in self.tensors() if isinstance(t, Tensor)]
+        if self.relieved or self.keep != "device" or not held:
+            return False
+        self.relieved, self.keep = True, "host" if held[0].is_cuda else "file"
+        self.shelf = SHELVES[self.keep]()
+        for (_, axis, _, _), state in self._states.items():
+            if axis == self.axes[0] and isinstance(state, State):
+                state.shelf = self.shelf
+                for name, value in vars(state).items():
+                    setattr(state, name, convert(value, self.shelf.put))
+        return True
+
+    def _place(self, state: object, axis: int) -> None:
+        if axis == self.axes[0] and isinstance(state, State):
+            state.shelf = self.shelf
+
+    def tensors(self) -> Iterator[Tensor | Kept]:
+        """Everything that the sweep holds, wherever it lies."""
+        for _, _, state in self.states():
+            yield from kept_in(state)
 
     @property
     def state_bytes(self) -> int:
-        """Memory held between two slabs."""
-        return sum(tensor.nbytes for tensor in self.tensors())
+        """Memory held between two slabs, wherever it lies."""
+        return sum(held.nbytes for held in self.tensors())
+
+    def states(self) -> Iterator[tuple[int, tuple[int, ...], Any]]:
+        """Every state with its axis and the index of its inner slab."""
+        return ((axis, inner, state) for (_, axis, inner, _), state in self._states.items())
 
     def state_dict(self, root: nn.Module) -> dict[str, dict[str, Any]]:
         """Everything needed to continue this pass elsewhere; loads with `torch.load(weights_only=True)`."""
         names = {module: name for name, module in root.named_modules()}
         saved = {}
-        for (module, axis, inner), state in self._states.items():
-            key = f"{names[module]}|{axis}|{','.join(map(str, inner))}"
-            saved[key] = state if isinstance(state, dict) else {e.name: getattr(state, e.name) for e in fields(state)}
+        for (module, axis, inner, kind), state in self._states.items():
+            key = f"{names[module]}|{axis}|{','.join(map(str, inner))}|{kind}"
+            entries = state if isinstance(state, dict) else vars(state)
+            saved[key] = {k: convert(value, self.shelf.copy) for k, value in entries.items() if k != "shelf"}
         return saved
 
     def load_state_dict(self, root: nn.Module, saved: dict[str, dict[str, Any]]) -> None:
         """Take up the pass that `state_dict` saved; each state gets its class back when its module asks for it."""
         modules = dict(root.named_modules())
         self._states = {}
-        for key, entry in saved.items():
-            name, axis, inner = key.split("|")
+        for key, entries in saved.items():
+            name, axis, inner, kind = key.split("|")
             if name not in modules:
                 raise ValueError(
                     f"the saved pass is of another module: it holds state of {name!r}, which this one lacks"
                 )
             index = tuple(int(i) for i in inner.split(",") if i)
-            self._states[modules[name], int(axis), index] = entry
+            self._states[modules[name], int(axis), index, kind] = dict(entries)

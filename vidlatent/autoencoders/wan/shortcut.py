@@ -6,20 +6,9 @@ from torch import Tensor
 
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, DepthToSpace, SpaceToDepth, Trim
+from vidlatent.nn.channels import GroupMean
 from vidlatent.nn.resample import Factors
 from vidlatent.streaming import Pointwise, T
-
-
-class GroupMean(Pointwise):
-    """Average consecutive channels, `size` at a time."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def apply_to(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 4, 1).unflatten(-1, (x.shape[1] // self.size, self.size))
-        return rows.mean(-1).permute(0, 4, 1, 2, 3)
 
 
 class RepeatChannels(Pointwise):

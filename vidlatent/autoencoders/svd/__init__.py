@@ -1,0 +1,1 @@
+"""Stable Video Diffusion: frames encoded one by one, decoded together."""

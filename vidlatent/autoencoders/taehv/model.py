@@ -1,0 +1,130 @@
+"""TAEHV's tiny autoencoders: convolutions within a frame, and blocks that also see the frame before.
+
+Latents are those of a large model as its diffusion transformer is fed them, so there is nothing to normalise. Decoding
+gives `1 + (t - 1) * stride` frames, as the large models do. Encoding pools whole groups of frames: a clip of
+`1 + k * stride` frames is filled with copies of its last frame. At other lengths the authors fill to the next group
+only, and decode fewer frames than they were given; here every frame comes back. Architecture: Boer Bohan,
+github.com/madebyollin/taehv.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vidlatent.autoencoders.base import Trees
+from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.errors import ModelError
+from vidlatent.nn import Chain, Clamp, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
+from vidlatent.nn.activations import ReLU, SoftClamp
+from vidlatent.streaming import Sweepable, T, Window
+
+_LATENT_LIMIT = 3.0
+
+
+@dataclass(frozen=True)
+class TAEHVConfig:
+    """Sizes; the defaults are `taehv` (HunyuanVideo), `taew2_1` (Wan 2.1) and `taeos1_3` (Open-Sora 1.3).
+
+    `downsample` and `upsample` say for each of three levels, in the order they run, whether time changes by two (space
+    always does). `patch_size` folds blocks of pixels into channels. Raises `ModelError` where time goes down and up by
+    different factors.
+    """
+
+    latent_channels: int = 16
+    patch_size: int = 1
+    downsample: tuple[bool, bool, bool] = (True, True, False)
+    upsample: tuple[bool, bool, bool] = (False, True, True)
+    encoder_width: int = 64
+    decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
+    num_blocks: int = 3
+
+    def __post_init__(self) -> None:
+        if sum(self.downsample) != sum(self.upsample):
+            raise ModelError(f"downsample {self.downsample} and upsample {self.upsample} must have as many steps")
+        sizes = (self.latent_channels, self.patch_size, self.encoder_width, *self.decoder_widths)
+        if min(sizes) < 1 or self.num_blocks < 0:
+            raise ModelError(f"sizes must be at least 1, and num_blocks not below 0, got {self}")
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        """Video size per latent along (T, H, W)."""
+        return 2 ** sum(self.downsample), 8 * self.patch_size, 8 * self.patch_size
+
+    @property
+    def video_channels(self) -> int:
+        """Channels of a video whose patches are folded."""
+        return 3 * self.patch_size**2
+
+
+TAEHV = TAEHVConfig()
+TAEW_22 = TAEHVConfig(latent_channels=48, patch_size=2)
+TAEHV_15 = TAEHVConfig(latent_channels=32, patch_size=2)
+TAELTX_2 = TAEHVConfig(latent_channels=128, patch_size=4, downsample=(True, True, True), upsample=(True, True, True))
+"""`taew2_2`, `taehv1_5`, and `taeltx_2`, which LTX-2.3's `taeltx2_3` shares."""
+
+
+def build(config: TAEHVConfig) -> Trees:
+    """Both trees, with random weights."""
+    spec = LatentSpec(config.latent_channels, config.stride, "single")
+    return Trees(_encoder(config), _decoder(config), spec, has_logvar=False)
+
+
+def _encoder(config: TAEHVConfig) -> Chain:
+    fit = Fit(config.stride, single_first=True)
+    groups = Fit((config.stride[0], 1, 1), single_first=False)
+    patch = SpaceToDepth((1, config.patch_size, config.patch_size))
+    layers = Chain(*_encoder_layers(config))
+    return _named(fit=fit, groups=groups, unit=Scale([0.5] * 3, [0.5] * 3), patch=patch, layers=layers)
+
+
+def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
+    width = config.encoder_width
+    yield _conv(config.video_channels, width)
+    yield ReLU()
+    for in_time in config.downsample:
+        frames = 2 if in_time else 1
+        yield Chain(Conv3d(width, width, t=Window(frames, frames), bias=False))
+        yield Conv3d(width, width, h=Window.centred(3, 2), w=Window.centred(3, 2), bias=False)
+        yield from (_block(width) for _ in range(config.num_blocks))
+    yield _conv(width, config.latent_channels)
+
+
+def _decoder(config: TAEHVConfig) -> Chain:
+    return _named(
+        layers=Chain(*_decoder_layers(config)),
+        unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
+        trim=Trim(T, before=config.stride[0] - 1),
+        signed=Scale([2.0] * 3, [-1.0] * 3),
+        clamp=Clamp(),
+    )
+
+
+def _decoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
+    widths = config.decoder_widths
+    yield SoftClamp(_LATENT_LIMIT)
+    yield _conv(config.latent_channels, widths[0])
+    yield ReLU()
+    for dim, dim_out, in_time in zip(widths, widths[1:], config.upsample, strict=False):
+        frames = 2 if in_time else 1
+        yield from (_block(dim) for _ in range(config.num_blocks))
+        yield Nearest((1, 2, 2))
+        yield Chain(Conv3d(dim, dim * frames, bias=False), DepthToSpace((frames, 1, 1)))
+        yield _conv(dim, dim_out, bias=False)
+    yield ReLU()
+    yield _conv(widths[-1], config.video_channels)
+
+
+def _block(dim: int) -> Chain:
+    """Three convolutions beside the identity; the first sees the frame before as well."""
+    past = Conv3d(dim, dim, t=Window.causal(2), h=Window.centred(3), w=Window.centred(3))
+    return Chain(Residual(Chain(past, ReLU(), _conv(dim, dim), ReLU(), _conv(dim, dim))), ReLU())
+
+
+def _conv(dim_in: int, dim_out: int, *, bias: bool = True) -> Conv3d:
+    return Conv3d(dim_in, dim_out, h=Window.centred(3), w=Window.centred(3), bias=bias)
+
+
+def _named(**modules: Sweepable) -> Chain:
+    return Chain(OrderedDict(modules))

@@ -1,0 +1,246 @@
+"""Where a sweep's outer state lies between two slabs: on the device, in host memory, or in a file.
+
+Off the device, writing goes on behind the computation, and reading one state ahead of it: a sweep asks for its states
+in the order in which it put them down.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal
+
+import torch
+from torch import Tensor
+
+Keep = Literal["device", "host", "file"]
+_NEAR = 3
+"""How many numbers further the next state may be: what was put down between may be gone already."""
+
+
+class Shelf:
+    """On the device: nothing moves."""
+
+    def put(self, x: Tensor) -> Tensor | Kept:
+        """Lay down a copy of `x`, which may be a view of something larger."""
+        return x.clone()
+
+    def get(self, kept: Tensor | Kept) -> Tensor:
+        """Take it up again; it is on the shelf no more."""
+        assert isinstance(kept, Tensor)
+        return kept
+
+    def copy(self, kept: Tensor | Kept) -> Tensor:
+        """A look at it, for saving."""
+        assert isinstance(kept, Tensor)
+        return kept
+
+
+DEVICE = Shelf()
+
+
+@dataclass
+class Kept:
+    """A dense tensor that lies elsewhere."""
+
+    number: int
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    place: Any = field(repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes where it lies."""
+        return self.shape.numel() * self.dtype.itemsize
+
+    def empty(self, device: torch.device | str) -> Tensor:
+        """Room for it."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=device)
+
+
+class _Away(Shelf):
+    """Any other place: subclasses store, fetch (maybe later), wait for what is fetched, and forget."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._kept: dict[int, Kept] = {}
+        self._ahead: dict[int, Any] = {}
+
+    def put(self, x: Tensor) -> Tensor | Kept:
+        if not x.numel():
+            return x.clone()
+        stride = torch.empty_like(x, device="meta").stride()  # dense, in the order of x
+        place = None if x.is_meta else self._store(x)  # counting memory stores nothing
+        kept = Kept(self._count, x.shape, stride, x.dtype, x.device, place)
+        self._count += 1
+        self._kept[kept.number] = kept
+        return kept
+
+    def get(self, kept: Tensor | Kept) -> Tensor:
+        if isinstance(kept, Tensor):  # never put down here
+            return kept
+        fetched = self._ahead.pop(kept.number, None)
+        x = self._wait(self._begin(kept) if fetched is None else fetched, kept)
+        del self._kept[kept.number]
+        if kept.place is not None:
+            self._forget(kept)
+        following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
+        ahead = next(following, None)
+        if ahead is not None and ahead not in self._ahead:
+            self._ahead[ahead] = self._begin(self._kept[ahead])
+        return x
+
+    def copy(self, kept: Tensor | Kept) -> Tensor:
+        return kept if isinstance(kept, Tensor) else self._wait(self._begin(kept), kept)
+
+    def _begin(self, kept: Kept) -> Any:
+        return kept.empty("meta") if kept.place is None else self._fetch(kept)
+
+    def _wait(self, fetched: Any, kept: Kept) -> Tensor:
+        return fetched if kept.place is None else self._arrived(fetched)
+
+    def _store(self, x: Tensor) -> Any:
+        raise NotImplementedError
+
+    def _fetch(self, kept: Kept) -> Any:
+        raise NotImplementedError
+
+    def _arrived(self, fetched: Any) -> Tensor:
+        raise NotImplementedError
+
+    def _forget(self, kept: Kept) -> None:
+        raise NotImplementedError
+
+
+class HostShelf(_Away):
+    """Host memory, pinned where the device is CUDA; copies run on a stream of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+        self._free: dict[int, list[Tensor]] = {}
+
+    def _store(self, x: Tensor) -> Tensor:
+        nbytes = x.numel() * x.element_size()
+        free = self._free.get(nbytes)
+        # pinning is slow: buffers are used again
+        buffer = free.pop() if free else torch.empty(nbytes, dtype=torch.uint8, pin_memory=x.is_cuda)
+        with self._beside(x.device) as current:
+            _typed(buffer, x).copy_(x, non_blocking=True)
+            if current is not None:
+                x.record_stream(self._streams[x.device])
+        return buffer
+
+    def _fetch(self, kept: Kept) -> tuple[Tensor, Any]:
+        with self._beside(kept.device) as current:
+            x = kept.empty(kept.device)
+            x.copy_(_typed(kept.place, x), non_blocking=True)
+            if current is None:
+                return x, None
+            x.record_stream(current)
+            return x, self._streams[kept.device].record_event()
+
+    def _arrived(self, fetched: tuple[Tensor, Any]) -> Tensor:
+        x, event = fetched
+        if event is not None:
+            torch.cuda.current_stream(x.device).wait_event(event)
+        return x
+
+    def _forget(self, kept: Kept) -> None:
+        # the next copy into it is queued behind the one out of it
+        self._free.setdefault(kept.nbytes, []).append(kept.place)
+
+    def _beside(self, device: torch.device) -> Any:
+        """Run what follows on the copying stream, behind what is queued; gives the stream that computes."""
+        if device.type != "cuda":
+            return nullcontext()
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream(device)
+        return _Beside(self._streams[device])
+
+
+class _Beside:
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self.stream, self.current = stream, torch.cuda.current_stream(stream.device)
+        self.entered = torch.cuda.stream(stream)
+
+    def __enter__(self) -> torch.cuda.Stream:
+        self.stream.wait_stream(self.current)
+        self.entered.__enter__()
+        return self.current
+
+    def __exit__(self, *exception: Any) -> None:
+        self.entered.__exit__(*exception)
+
+
+class FileShelf(_Away):
+    """A temporary file (`TMPDIR` says where); written and read by one thread, so a read finds what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 -- lives as long as the shelf
+        self._thread = ThreadPoolExecutor(1)
+        weakref.finalize(self, _close, self._thread, self._file)
+        self._end = 0
+        self._free: dict[int, list[int]] = {}
+        self._writing: Future[None] | None = None
+
+    def _store(self, x: Tensor) -> int:
+        nbytes = x.numel() * x.element_size()
+        free = self._free.get(nbytes)
+        offset = free.pop() if free else self._end
+        self._end = max(self._end, offset + nbytes)
+        if self._writing is not None:  # one copy waits at most; an error of the disk is raised here
+            self._writing.result()
+        self._writing = self._thread.submit(self._write, _bytes(torch.empty_like(x, device="cpu").copy_(x)), offset)
+        return offset
+
+    def _fetch(self, kept: Kept) -> Future[Tensor]:
+        return self._thread.submit(self._read, kept)
+
+    def _arrived(self, fetched: Future[Tensor]) -> Tensor:
+        return fetched.result()
+
+    def _forget(self, kept: Kept) -> None:
+        self._free.setdefault(kept.nbytes, []).append(kept.place)
+
+    def _write(self, data: Tensor, offset: int) -> None:
+        view = memoryview(data.numpy().data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[written:], offset + written
+
+    def _read(self, kept: Kept) -> Tensor:
+        x = kept.empty("cpu")
+        view, offset = memoryview(_bytes(x).numpy().data), kept.place
+        while view:
+            count = os.preadv(self._file.fileno(), [view], offset)
+            if not count:
+                raise OSError("the file that holds a sweep's state is shorter than what was written to it")
+            view, offset = view[count:], offset + count
+        return x.to(kept.device)
+
+
+SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": FileShelf}
+
+
+def _close(thread: ThreadPoolExecutor, file: IO[bytes]) -> None:
+    thread.shutdown(cancel_futures=True)
+    file.close()
+
+
+def _bytes(x: Tensor) -> Tensor:
+    """The storage of a dense tensor, as bytes in memory order."""
+    return torch.empty(0, dtype=torch.uint8).set_(x.untyped_storage())
+
+
+def _typed(buffer: Tensor, like: Tensor) -> Tensor:
+    """A buffer of bytes in the type, shape and layout that `like` has when it is dense."""
+    dense = torch.empty_like(like, device="meta")
+    return buffer.view(like.dtype).as_strided(dense.shape, dense.stride())
