@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vidlatent.streaming import Plan, SlabStream, Sweepable, T
+from vidlatent.streaming.state import concat
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,8 +73,7 @@ class _FrameStream:
         if self._slabs is None:
             self._slabs = SlabStream(self._module, self._plan(slab))
         slab = self.ae.prepare(slab)
-        pieces = [self._slabs.push(part) for part in slab.split(self._slabs.plan.chunk, T)]
-        return torch.cat(pieces, T)
+        return concat([self._slabs.push(part) for part in slab.split(self._slabs.plan.chunk, T)], T)
 
     @torch.no_grad()
     def finish(self) -> Tensor:

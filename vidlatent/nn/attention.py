@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -61,8 +62,8 @@ class CausalFrameAttention(FrameAttention):
     of every frame so far are the state along T.
     """
 
-    def recall(self, summary: list[Tensor], sweep: Sweep | None, *, first: bool) -> list[Tensor]:
-        if sweep is None or T not in sweep.axes:
+    def recall(self, summary: list[Tensor], sweep: Sweep, *, first: bool) -> list[Tensor]:
+        if T not in sweep.axes:
             return summary
         past = sweep.state(self, T, _Past, shared=True)
         if first or sweep.axes[-1] == T:
@@ -85,6 +86,8 @@ class TemporalAttention(Sweepable):
         self.to_out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.idle:
+            return x
         b, c, t, h, w = x.shape
         queries, *keys_values = self.to_qkv(x.permute(0, 3, 4, 2, 1).flatten(0, 2)).chunk(3, -1)
         if sweep and T in sweep.axes:
@@ -101,6 +104,8 @@ class TemporalAttention(Sweepable):
 class _Past(State):
     """Keys and values of all frames so far, frames along dimension 1; joined when they are asked for."""
 
+    grows: ClassVar[bool] = True
+
     keys: list[Tensor | Kept] = field(default_factory=list)
     values: list[Tensor | Kept] = field(default_factory=list)
 
@@ -111,9 +116,12 @@ class _Past(State):
 
     def all(self) -> list[Tensor]:
         """Everything so far."""
-        joined = [torch.cat([self.shelf.get(part) for part in parts], 1) for parts in (self.keys, self.values)]
-        self.keys, self.values = ([self.shelf.put(part)] for part in joined)
-        return joined
+        keys, values = (self._joined(parts) for parts in (self.keys, self.values))
+        self.keys, self.values = [self.shelf.own(keys)], [self.shelf.own(values)]
+        return [keys, values]
+
+    def _joined(self, parts: list[Tensor | Kept]) -> Tensor:
+        return self.shelf.get(parts[0]) if len(parts) == 1 else torch.cat([self.shelf.get(part) for part in parts], 1)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, *, causal: bool = False) -> Tensor:

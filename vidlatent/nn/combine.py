@@ -10,26 +10,32 @@ from torch import Tensor, nn
 from vidlatent.streaming import Align, H, Sweep, Sweepable, T
 
 
-def align(branches: Sequence[Tensor], module: nn.Module, sweep: Sweep | None, axes: Sequence[int]) -> list[Tensor]:
-    """Bring branches of different lookahead to the same extent along the swept ones of `axes`."""
-    aligned = list(branches)
-    for axis in sweep.axes if sweep else ():
-        if axis in axes:
-            assert sweep is not None
-            aligned = sweep.state(module, axis, Align).feed(aligned, axis)
-    return aligned
+def branch(
+    owner: nn.Module, modules: Iterable[nn.Module], x: Tensor, sweep: Sweep | None, axes: Sequence[int] = (T, H)
+) -> list[Tensor]:
+    """Every module's answer to the same slab, brought to the same extent along the swept ones of `axes`.
 
-
-def branch(modules: Iterable[nn.Module], x: Tensor, sweep: Sweep | None) -> list[Tensor]:
-    """Every module's answer to the same slab; behind them, an axis has ended when it has ended in all of them."""
+    Behind them an axis has ended when it has ended in all of them. Empty answers may disagree about their shapes.
+    """
     if sweep is None:
         return [module(x) for module in modules]
-    here, answers, ends = sweep.last, [], []
+    here, idle, answers, ends, idles = sweep.last, sweep.idle, [], [], []
     for module in modules:
-        sweep.last = dict(here)
+        sweep.last, sweep.idle = dict(here), idle
         answers.append(module(x, sweep))
         ends.append(sweep.last)
-    sweep.last = {axis: all(end[axis] for end in ends) for axis in here}
+        idles.append(sweep.idle)
+    sweep.last, sweep.idle = {axis: all(end[axis] for end in ends) for axis in here}, all(idles)
+    if sweep.idle:
+        return answers
+    outer = sweep.state(owner, sweep.axes[0], Align)
+    if idle:
+        sweep.wake(outer)  # a branch that is still idle does not know how far the inner axis is
+    else:
+        sweep.enter(outer, x)
+    for axis in sweep.axes:
+        if axis in axes:
+            answers = sweep.state(owner, axis, Align).feed(answers, axis)
     return answers
 
 
@@ -50,8 +56,8 @@ class Residual(Sweepable):
         self.body, self.shortcut = body, shortcut or Chain()
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        body, shortcut = align(branch([self.body, self.shortcut], x, sweep), self, sweep, (T, H))
-        return body + shortcut
+        body, shortcut = branch(self, [self.body, self.shortcut], x, sweep)
+        return body + shortcut if body.numel() else body
 
 
 class Concat(Sweepable):
@@ -62,4 +68,7 @@ class Concat(Sweepable):
         self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        return torch.cat(align(branch(self.branches, x, sweep), self, sweep, (T, H)), 1)
+        answers = branch(self, self.branches, x, sweep)
+        if len({(len(answer), *answer.shape[2:]) for answer in answers}) > 1:
+            return answers[0]
+        return torch.cat(answers, 1)

@@ -101,7 +101,7 @@ class GroupNorm(Barrier):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if isinstance(self.over, int) and sweep and T in sweep.axes:
+        if isinstance(self.over, int) and sweep and T in sweep.axes and not sweep.idle:
             x = sweep.state(self, T, _Chunks).feed(x, self.over, sweep.last[T])
         return super().forward(x, sweep)
 
@@ -154,7 +154,9 @@ class _Chunks(State):
 
     def feed(self, x: Tensor, size: int, last: bool) -> Tensor:
         """Return whole chunks of `size` frames, at the end all that is left."""
-        seen = x if self.waiting is None else join(self.shelf.get(self.waiting), x, T)
+        held, self.waiting = self.waiting, None
+        seen = x if held is None else join(self.shelf.get(held), x, T)
+        del held
         ready = seen.shape[T] if last else seen.shape[T] // size * size
         self.waiting = self.shelf.put(drop(seen, T, ready))
         return seen.narrow(T, 0, ready)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidlatent.nn.combine import align, branch
+from vidlatent.nn.combine import branch
 from vidlatent.streaming import H, Local, PadMode, Pointwise, Sweep, Sweepable, T, W, Window
+from vidlatent.streaming.state import concat
 from vidlatent.streaming.window import pad
 
 Factors = tuple[int, int, int]
@@ -96,8 +97,8 @@ class FirstFrame(Sweepable):
         self.first, self.body = _First(), body
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        first, rest = align(branch([self.first, self.body], x, sweep), self, sweep, (H,))
-        return torch.cat([first, rest], T)
+        first, rest = branch(self, [self.first, self.body], x, sweep, (H,))
+        return concat([first, rest], T)
 
 
 class _First(Sweepable):
@@ -106,6 +107,8 @@ class _First(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is None or T not in sweep.axes:
             return x[:, :, :1]
+        if sweep.idle:
+            return x
         passed = sweep.state(self, T, _Passed)
         first = x[:, :, : 0 if passed.first else 1]
         passed.first = passed.first or x.shape[T] > 0
@@ -130,6 +133,8 @@ class Fit(Sweepable):
         self.single_first = single_first
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.idle:
+            return x
         for axis, multiple in self.multiples.items():
             offset = 1 if axis == T and self.single_first else 0
             if sweep and axis in sweep.axes:

@@ -56,10 +56,10 @@ class SlabStream:
             raise ValueError("this stream is finished: start a new one")
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
+            if self.plan.budget_bytes and slab.device.type == "cpu":
+                return_freed_blocks(self.plan.budget_bytes)
         self._check(slab)
         self.finished = last
-        if self.plan.budget_bytes and slab.device.type == "cpu":
-            return_freed_blocks(self.plan.budget_bytes)
         return self._rounds(slab, last)
 
     def _rounds(self, slab: Tensor, last: bool) -> Iterator[Iterator[Tensor]]:
@@ -68,13 +68,13 @@ class SlabStream:
         del slab
         while last and not all(ended):
             ended.clear()
-            yield self._round(self.empty, last, ended)
+            yield self._round(self.empty, last, ended, idle=True)
 
-    def _round(self, slab: Tensor, last: bool, ended: list[bool]) -> Iterator[Tensor]:
+    def _round(self, slab: Tensor, last: bool, ended: list[bool], *, idle: bool = False) -> Iterator[Tensor]:
         """One slab through the module, in strips if there is an inner axis; adds whether the outer axis came out."""
         sweep = self.sweep
         if self.inner is None:
-            sweep.last[self.outer] = last
+            sweep.last, sweep.idle = {self.outer: last}, idle
             yield self.module(slab, sweep)
             ended.append(sweep.last[self.outer])
             return
@@ -83,7 +83,7 @@ class SlabStream:
         while not inner_ended:
             strip = strips[index] if index < len(strips) else slab.narrow(self.inner, 0, 0)
             sweep.index[self.inner] = index
-            sweep.last = {self.outer: last, self.inner: index >= len(strips) - 1}
+            sweep.last, sweep.idle = {self.outer: last, self.inner: index >= len(strips) - 1}, idle
             yield self.module(strip, sweep)
             ended.append(sweep.last[self.outer])
             inner_ended, index = sweep.last[self.inner], index + 1

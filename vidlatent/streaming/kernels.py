@@ -6,8 +6,10 @@ answers out otherwise. Whatever is not listed here is left to torch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -84,19 +86,23 @@ def _layout(x: Tensor) -> Any:
     return last if is_channels_last(x) and x.ndim < 6 else torch.contiguous_format
 
 
-def _like(x: Tensor) -> Tensor:
+def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Dense, with the axes in the same order in memory."""
     strides, step = [0] * x.ndim, 1
     for axis in sorted(range(x.ndim), key=lambda a: (x.stride(a), -a)):
         strides[axis] = step
         step *= max(1, x.shape[axis])
-    return torch.empty_strided(x.shape, strides, dtype=x.dtype, device=x.device)
+    return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=x.device)
 
 
 def _empty_like(x: Tensor, *, memory_format: Any = None, **options: Any) -> Tensor:
     if memory_format not in (None, torch.preserve_format) or any(v is not None for v in options.values()):
         return aten.empty_like.default(x, memory_format=memory_format, **options)
     return _like(x)
+
+
+def _clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
+    return _like(x) if memory_format in (None, torch.preserve_format) else _empty(x, x.shape, layout=memory_format)
 
 
 def _convolution(
@@ -123,9 +129,19 @@ def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     tensors = [a for a in args if isinstance(a, Tensor) and a.ndim]
     if not tensors:
         return func(*args, **kwargs)
+    if not all(t.is_floating_point() for t in tensors):
+        return func(*args, **kwargs)
     x = max(tensors, key=Tensor.numel)
-    same = x.is_floating_point() and all(t.dtype == x.dtype and _spreads(t, x) for t in tensors)
-    return _like(x) if same else func(*args, **kwargs)
+    dtype = functools.reduce(torch.promote_types, [t.dtype for t in tensors])
+    if all(_spreads(t, x) for t in tensors):
+        return _like(x, dtype)
+    return _empty(x, _broadcast([t.shape for t in tensors]), dtype)
+
+
+def _broadcast(shapes: list[torch.Size]) -> list[int]:
+    """The common shape; torch's own function imports its compiler."""
+    axes = zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1)
+    return [0 if 0 in sizes else max(sizes) for sizes in axes][::-1]
 
 
 def _spreads(x: Tensor, over: Tensor) -> bool:
@@ -140,9 +156,22 @@ def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
     shape = list(first.shape)
     shape[dim] = sum(x.shape[dim] for x in tensors)
     layouts = {_layout(x) for x in tensors}
-    if len(layouts) > 1 or first.ndim not in (4, 5) or any(x.ndim != first.ndim for x in tensors):
+    if any(x.ndim != first.ndim or x.dtype != first.dtype for x in tensors):
         return aten.cat.default(tensors, dim)
-    return _empty(first, shape, layout=layouts.pop())
+    return _empty(first, shape, layout=layouts.pop() if len(layouts) == 1 else None)
+
+
+def _padded(x: Tensor, sides: Sequence[int], _value: float = 0) -> Tensor:
+    shape = list(x.shape)
+    for axis, (before, after) in enumerate(zip(sides[::2], sides[1::2], strict=True), 1):
+        shape[-axis] += before + after
+    return _empty(x, shape, layout=_layout(x))
+
+
+def _stacked(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return _empty(tensors[0], shape)
 
 
 def _vector_norm(
@@ -170,10 +199,14 @@ def _attended(query: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
 
 _ANSWERS: dict[Any, Callable[..., Any]] = {
     ATTENTION: _attended,
+    aten.constant_pad_nd.default: _padded,
+    aten.stack.default: _stacked,
+    aten.eye.default: lambda n, **options: torch.empty(n, n, dtype=options.get("dtype"), device=options.get("device")),
     aten.addmm.default: lambda _, a, b, **__: _empty(a, (a.shape[0], b.shape[1])),
     aten.mm.default: lambda a, b: _empty(a, (a.shape[0], b.shape[1])),
     aten.bmm.default: lambda a, b: _empty(a, (*a.shape[:2], b.shape[2])),
     aten.cat.default: _cat,
+    aten.clone.default: _clone,
     aten.empty_like.default: _empty_like,
     aten.linalg_vector_norm.default: _vector_norm,
     aten.native_group_norm.default: _group_normed,

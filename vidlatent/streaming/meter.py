@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,12 +21,15 @@ class LiveStorage(TorchDispatchMode):
 
     The peak includes what an operator needs besides its answer while it runs on `device`, the kind of device ("cpu",
     "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
-    neither.
+    neither. Where `elsewhere` is given, which says how much lies on other devices, `peak_everywhere_bytes` is the peak
+    with that.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         super().__init__()
         self.live_bytes = self.peak_bytes = self.calls = self.made_bytes = 0
+        self.elsewhere: Callable[[], int] | None = None
+        self.peak_everywhere_bytes = 0
         self.device = torch.device(device).type
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._fused = FusedKernels(self.device)
@@ -58,8 +61,10 @@ class LiveStorage(TorchDispatchMode):
                 self.made_bytes += tensor.nbytes
                 if kind == "new":
                     self._see(tensor)
-        extra = workspace(func, args, named, result, self.device)
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes + extra)
+        needed = self.live_bytes + workspace(func, args, named, result, self.device)
+        self.peak_bytes = max(self.peak_bytes, needed)
+        if self.elsewhere is not None:
+            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + self.elsewhere())
         return result
 
     def _see(self, tensor: Tensor) -> None:

@@ -22,7 +22,9 @@ class Pointwise(Sweepable):
     """Every position by itself; subclasses define `apply_to`, which also takes empty slabs."""
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        return sweep.attempt(self.apply_to, x) if sweep else self.apply_to(x)
+        if sweep is None:
+            return self.apply_to(x)
+        return x if sweep.idle else sweep.attempt(self.apply_to, x)
 
     def apply_to(self, x: Tensor) -> Tensor:
         """The operator on any slab."""
@@ -43,6 +45,8 @@ class Local(Sweepable):
         self.windows = {T: t or Window(), H: h or Window(), W: w or Window()}
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.idle and not self._wakes(sweep):
+            return x
         if sweep and sweep.is_waiting(x):
             return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
         lacking = padding = dict.fromkeys(self.windows, 0)
@@ -55,7 +59,10 @@ class Local(Sweepable):
                 continue
             if sweep and swept:
                 halo = sweep.state(self, axis, Halo)
-                x = sweep.attempt(halo.feed, x, axis, window, sweep.last[axis], bare=bare)
+                if axis == sweep.axes[0]:
+                    sweep.enter(halo, x)
+                sweep.attempt(halo.join, x, axis)
+                x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
                 sweep.last[axis] = halo.ended
             else:  # a whole axis is the same halo, fed once
                 halo = Halo()
@@ -66,6 +73,16 @@ class Local(Sweepable):
             return self.empty_like(x, *counts)
         paddings = tuple(padding.values())
         return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
+
+    def _wakes(self, sweep: Sweep) -> bool:
+        """Whether a tail along the outer axis is left to give."""
+        outer = sweep.axes[0]
+        if self.windows[outer].is_pointwise:
+            return False
+        halo = sweep.state(self, outer, Halo)
+        if halo.tail and not halo.ended:
+            sweep.wake(halo)
+        return not sweep.idle
 
     def _in_order(self, sweep: Sweep | None) -> list[tuple[int, Window]]:
         """Swept axes first, the outer of them before the inner: its state is per inner slab."""
@@ -116,7 +133,7 @@ class Barrier(Sweepable):
         """The operator on one slab."""
         raise NotImplementedError
 
-    def recall(self, summary: list[Tensor], sweep: Sweep | None, *, first: bool) -> list[Tensor]:  # noqa: ARG002
+    def recall(self, summary: list[Tensor], sweep: Sweep, *, first: bool) -> list[Tensor]:  # noqa: ARG002
         """Add what was remembered along other axes; `first` says that this summary was not asked for before."""
         return summary
 
@@ -125,10 +142,14 @@ class Barrier(Sweepable):
         if sweep is None or not swept:
             return self._whole(x, sweep)
         axis = swept[0]  # the outer of two: when it ends, both have
+        if sweep.idle and axis != sweep.axes[0]:
+            return x
         gather = sweep.state(self, axis, Gather)
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
         if gather.closed:
-            return self._release(x, axis, gather, notes, sweep)
+            return self._release(x, axis, gather, notes, sweep) if gather.slabs else x
+        if axis == sweep.axes[0]:
+            sweep.enter(gather, x)
         if sweep.last[axis] and not gather.slabs and len(swept) == 1:  # nothing to wait for
             gather.closed = True
             return self._whole(x, sweep)
@@ -143,18 +164,20 @@ class Barrier(Sweepable):
     def _whole(self, x: Tensor, sweep: Sweep | None) -> Tensor:
         if not x.numel():
             return x
-        summary = self.recall(self.merge([self.note(x)], self.axes[0]), sweep, first=True)
-        return sweep.attempt(self.answer, x, summary) if sweep else self.answer(x, summary)
+        if sweep is None:
+            return self.answer(x, self.merge([self.note(x)], self.axes[0]))
+        summary = self.recall(self.merge([sweep.attempt(self.note, x)], self.axes[0]), sweep, first=True)
+        return sweep.attempt(self.answer, x, summary)
 
     def _release(self, x: Tensor, axis: int, gather: Gather, notes: Notes, sweep: Sweep) -> Tensor:
         """The next slab's answer; the axis ends with the last of them."""
-        if not gather.slabs:
-            return x
+        if sweep.idle:
+            sweep.wake(gather)
         first = gather.given == 0
         slab = gather.release()
         sweep.last[axis] = not gather.slabs
         if not slab.numel():
             return slab
         if notes.summary is None:
-            notes.summary, notes.notes = self.merge(notes.notes, axis), []
+            notes.summary, notes.notes = sweep.attempt(self.merge, notes.notes, axis), []
         return sweep.attempt(self.answer, slab, self.recall(notes.summary, sweep, first=first))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 import torch
@@ -18,7 +18,7 @@ from vidlatent.streaming.engine import SlabStream
 from vidlatent.streaming.meter import LiveStorage, empty_clip
 from vidlatent.streaming.module import Local, Sweepable
 from vidlatent.streaming.plan import Plan
-from vidlatent.streaming.state import Align, Gather, kept_in
+from vidlatent.streaming.state import Align, Gather, State, kept_in
 from vidlatent.streaming.window import H, T
 
 Shape = tuple[int, ...]
@@ -45,66 +45,81 @@ class Predictor:
         self.module, self.shape, self.dtype, self.device = module, shape, dtype, device
         self._known: dict[Plan, Needs] = {}
         self._lags: dict[int, float] = {}
+        self._spans: dict[int, float] = {}
 
     def needs(self, plan: Plan) -> Needs:
         """What the sweep that `plan` describes needs beside the weights, the clip and the answer."""
         if plan not in self._known:
-            self._known[plan] = self._predict(plan)
+            here = replace(plan, keep="device")
+            away, everywhere = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
+            self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]
 
     def knows(self, plan: Plan) -> bool:
         """Whether that was predicted before."""
         return plan in self._known
 
-    def _predict(self, plan: Plan) -> Needs:
-        if not plan.axes:
-            return self._whole()
-        return self._sweep(plan)
-
-    def _few(self, plan: Plan, axis: int, more: int) -> int:
-        """Slabs along `axis` after which all layers are at work, and `more`."""
+    def _few(self, plan: Plan, axis: int) -> int:
+        """Slabs along `axis` until all layers are at work and halos full, one like all others, and the last."""
         thickness = plan.thickness(axis)
-        return min(ceil(self.shape[axis] / thickness), ceil(self._lag(axis) / thickness - 0.01) + more)
+        return min(ceil(self.shape[axis] / thickness), ceil(self._until_steady(axis) / thickness - 0.01) + 2)
 
     def _whole(self) -> Needs:
         with torch.no_grad(), LiveStorage(self.device) as counter:
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
         return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes)
 
-    def _sweep(self, plan: Plan) -> Needs:
-        """A sweep of few slabs along each axis; what the others would have held and done is added."""
+    def _sweep(self, plan: Plan) -> tuple[Needs, Needs]:
+        """A sweep of few slabs along each axis, with its state off the device and on it.
+
+        What the slabs left out would have held and done is added.
+        """
         outer, shape, few, total = plan.axes[0], self.shape, {}, {}
-        for axis, more in zip(plan.axes, (2, 1), strict=False):
-            few[axis], total[axis] = self._few(plan, axis, more), ceil(self.shape[axis] / plan.thickness(axis))
+        for axis in plan.axes:
+            few[axis], total[axis] = self._few(plan, axis), ceil(self.shape[axis] / plan.thickness(axis))
             shape = _cut(shape, axis, few[axis] * plan.thickness(axis))
         missing = {axis: total[axis] - few[axis] for axis in plan.axes}
         slabs = empty_clip(shape, self.dtype).split(plan.thickness(outer), outer)
-        stream, peak, state, moved, away = SlabStream(self.module, plan), 0, 0, 0.0, plan.keep != "device"
+        stream = SlabStream(self.module, replace(plan, keep="file", budget_bytes=0))
+        away = here = state = moved = 0
         with torch.no_grad(), LiveStorage(self.device) as counter:
+            counter.elsewhere = lambda: stream.sweep.shelf.absent_bytes
             for index, slab in enumerate(slabs):
                 for strips in stream.rounds(slab.clone(), last=index == len(slabs) - 1):
-                    counter.peak_bytes = counter.live_bytes
+                    counter.peak_bytes = counter.peak_everywhere_bytes = counter.live_bytes
                     for strip in strips:
                         del strip
-                    held = _held(stream, few[outer], missing)
-                    peak = max(peak, counter.peak_bytes + (0 if away else held - stream.sweep.state_bytes))
-                    state = max(state, held)
-                    moved += 2 * held * away
+                    held = _held(stream, few, missing)
+                    # two copies may wait to be written
+                    away = max(away, counter.peak_bytes + 2 * stream.sweep.shelf.largest_bytes)
+                    here = max(here, counter.peak_everywhere_bytes + held - stream.sweep.state_bytes)
+                    state, moved = max(state, held), moved + 2 * held
         scale = prod(total.values()) / prod(few.values())
-        moved *= total[outer] / few[outer]
-        return Needs(peak, state, scale * counter.calls, scale * counter.made_bytes, moved)
+        done = scale * counter.calls, scale * counter.made_bytes
+        return Needs(away, state, *done, moved * total[outer] / few[outer]), Needs(here, state, *done)
 
-    def _lag(self, axis: int) -> float:
-        """How many items of the clip later than where it stands the slowest answer needs, at most."""
+    def _until_steady(self, axis: int) -> float:
+        """How many items of the clip pass until the slowest layer is at work and its halo is full."""
         if not self._lags:
-            self._lags = {T: 0.0, H: 0.0}
+            self._lags, self._spans = {T: 0.0, H: 0.0}, {T: 0.0, H: 0.0}
             with self._watching(), torch.no_grad(), LiveStorage(self.device):
                 self.module(empty_clip(self.shape, self.dtype))
-        return self._lags[axis]
+            self._lags[T] = self._seen_lag(ceil(self._lags[T]))
+        return self._lags[axis] + self._spans[axis]
+
+    def _seen_lag(self, most: int) -> float:
+        """The lag along T, at most `most`, which counts layers that crop the front as if they looked ahead."""
+        stream = SlabStream(self.module, Plan((T,), chunk=1))
+        frame = empty_clip((*self.shape[:2], 1, *self.shape[3:]), self.dtype)
+        with torch.no_grad(), LiveStorage(self.device):
+            for lag in range(min(most, self.shape[T] - 1)):
+                if stream.push(frame).shape[T]:
+                    return float(lag)
+        return float(most)
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """Add up how far every layer looks ahead, in items of the clip."""
+        """Add up how far the layers look ahead, and note the largest window, in items of the clip."""
         hooks = [m.register_forward_pre_hook(self._look) for m in self.module.modules() if isinstance(m, Local)]
         yield
         for hook in hooks:
@@ -113,30 +128,34 @@ class Predictor:
     def _look(self, module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(module, Local)
         for axis in (T, H):
-            window, length = module.windows[axis], max(args[0].shape[axis], 1)
-            ahead = max(window.span - 1 - window.before, 0)
-            self._lags[axis] += ahead * self.shape[axis] / length
+            window, scale = module.windows[axis], self.shape[axis] / max(args[0].shape[axis], 1)
+            self._lags[axis] += max(window.span - 1 - window.before, 0) * scale
+            self._spans[axis] = max(self._spans[axis], (window.span - 1) * scale)
 
 
-def _held(stream: SlabStream, few: int, missing: dict[int, int]) -> int:
-    """Bytes of state if `missing` more slabs took part along each axis.
+def _held(stream: SlabStream, few: dict[int, int], missing: dict[int, int]) -> int:
+    """Bytes of state if `missing` more slabs took part along each axis than the `few` that did.
 
-    More inner slabs hold what the largest holds. More outer ones hold nothing, but where a barrier has slabs waiting.
+    More inner slabs hold what the largest holds. More outer ones hold nothing, but where a barrier has slabs waiting
+    or a state grows.
     """
     parts: dict[tuple[int, ...], int] = {}
-    released = queued = 0
+    released = queued = grown = 0
     for axis, inner, state in stream.sweep.states():
-        if axis == stream.outer:
-            parts[inner] = parts.get(inner, 0) + sum(kept.nbytes for kept in kept_in(state))
-            if isinstance(state, Gather) and state.slabs:
-                released = max(released, max(slab.nbytes for slab in state.slabs))
-            if isinstance(state, Align):  # a few wait for a slow branch, nearly all for a barrier
-                queued += sum(max(slab.nbytes for slab in queue) for queue in state.queues if len(queue) > few - 1)
+        if isinstance(state, State) and state.grows:  # held, and joined while it is used
+            grown += 2 * sum(kept.nbytes for kept in kept_in(state)) * missing[axis] // few[axis]
+        if axis != stream.outer:
+            continue
+        parts[inner] = parts.get(inner, 0) + sum(kept.nbytes for kept in kept_in(state))
+        if isinstance(state, Gather) and state.slabs:
+            released = max(released, *(slab.nbytes for slab in state.slabs))
+        if isinstance(state, Align):  # a few wait for a slow branch, nearly all for a barrier
+            queued += sum(max(slab.nbytes for slab in queue) for queue in state.queues if len(queue) > few[axis] - 1)
     waiting = missing[stream.outer] * (released + queued)
     if stream.inner is None:
-        return stream.sweep.state_bytes + waiting
+        return stream.sweep.state_bytes + grown + waiting
     largest = max(parts.values(), default=0)
-    return stream.sweep.state_bytes + missing[stream.inner] * largest + waiting * len(parts)
+    return stream.sweep.state_bytes + grown + missing[stream.inner] * largest + waiting * len(parts)
 
 
 def _cut(shape: Shape, axis: int, length: int) -> Shape:

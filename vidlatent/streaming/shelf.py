@@ -25,9 +25,15 @@ _NEAR = 3
 class Shelf:
     """On the device: nothing moves."""
 
+    absent_bytes = largest_bytes = 0
+
     def put(self, x: Tensor) -> Tensor | Kept:
         """Lay down a copy of `x`, which may be a view of something larger."""
         return x.clone()
+
+    def own(self, x: Tensor) -> Tensor | Kept:
+        """Lay down `x` itself, which nobody else changes."""
+        return x
 
     def get(self, kept: Tensor | Kept) -> Tensor:
         """Take it up again; it is on the shelf no more."""
@@ -65,9 +71,13 @@ class Kept:
 
 
 class _Away(Shelf):
-    """Any other place: subclasses store, fetch (maybe later), wait for what is fetched, and forget."""
+    """Any other place: subclasses store, fetch (maybe later), wait for what is fetched, and forget.
+
+    `absent_bytes` are what lies there and was not sent for, `largest_bytes` the largest tensor that was put down.
+    """
 
     def __init__(self) -> None:
+        self.absent_bytes = self.largest_bytes = 0
         self._count = 0
         self._kept: dict[int, Kept] = {}
         self._ahead: dict[int, Any] = {}
@@ -75,29 +85,38 @@ class _Away(Shelf):
     def put(self, x: Tensor) -> Tensor | Kept:
         if not x.numel():
             return x.clone()
-        stride = torch.empty_like(x, device="meta").stride()  # dense, in the order of x
         place = None if x.is_meta else self._store(x)  # counting memory stores nothing
-        kept = Kept(self._count, x.shape, stride, x.dtype, x.device, place)
+        kept = Kept(self._count, x.shape, _dense_strides(x), x.dtype, x.device, place)
+        self.absent_bytes += kept.nbytes
+        self.largest_bytes = max(self.largest_bytes, kept.nbytes)
         self._count += 1
         self._kept[kept.number] = kept
         return kept
 
+    def own(self, x: Tensor) -> Tensor | Kept:
+        return self.put(x)
+
     def get(self, kept: Tensor | Kept) -> Tensor:
         if isinstance(kept, Tensor):  # never put down here
             return kept
-        fetched = self._ahead.pop(kept.number, None)
-        x = self._wait(self._begin(kept) if fetched is None else fetched, kept)
+        if kept.number not in self._ahead:
+            self._send_for(kept)
+        x = self._wait(self._ahead.pop(kept.number), kept)
         del self._kept[kept.number]
         if kept.place is not None:
             self._forget(kept)
         following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
         ahead = next(following, None)
         if ahead is not None and ahead not in self._ahead:
-            self._ahead[ahead] = self._begin(self._kept[ahead])
+            self._send_for(self._kept[ahead])
         return x
 
     def copy(self, kept: Tensor | Kept) -> Tensor:
         return kept if isinstance(kept, Tensor) else self._wait(self._begin(kept), kept)
+
+    def _send_for(self, kept: Kept) -> None:
+        self._ahead[kept.number] = self._begin(kept)
+        self.absent_bytes -= kept.nbytes
 
     def _begin(self, kept: Kept) -> Any:
         return kept.empty("meta") if kept.place is None else self._fetch(kept)
@@ -191,47 +210,52 @@ class FileShelf(_Away):
         self._free: dict[int, list[int]] = {}
         self._writing: Future[None] | None = None
 
-    def _store(self, x: Tensor) -> int:
+    def _store(self, x: Tensor) -> tuple[int, Future[None]]:
         nbytes = x.numel() * x.element_size()
         free = self._free.get(nbytes)
         offset = free.pop() if free else self._end
         self._end = max(self._end, offset + nbytes)
-        if self._writing is not None:  # one copy waits at most; an error of the disk is raised here
+        if self._writing is not None:  # one copy waits at most
             self._writing.result()
-        self._writing = self._thread.submit(self._write, _bytes(torch.empty_like(x, device="cpu").copy_(x)), offset)
-        return offset
+        copy = torch.empty_strided(x.shape, _dense_strides(x), dtype=x.dtype).copy_(x)
+        self._writing = self._thread.submit(_write, self._file, _bytes(copy), offset)
+        return offset, self._writing
 
     def _fetch(self, kept: Kept) -> Future[Tensor]:
-        return self._thread.submit(self._read, kept)
+        return self._thread.submit(_read, self._file, kept)
 
     def _arrived(self, fetched: Future[Tensor]) -> Tensor:
         return fetched.result()
 
     def _forget(self, kept: Kept) -> None:
-        self._free.setdefault(kept.nbytes, []).append(kept.place)
-
-    def _write(self, data: Tensor, offset: int) -> None:
-        view = memoryview(data.numpy().data)
-        while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view, offset = view[written:], offset + written
-
-    def _read(self, kept: Kept) -> Tensor:
-        x = kept.empty("cpu")
-        view, offset = memoryview(_bytes(x).numpy().data), kept.place
-        while view:
-            count = os.preadv(self._file.fileno(), [view], offset)
-            if not count:
-                raise OSError("the file that holds a sweep's state is shorter than what was written to it")
-            view, offset = view[count:], offset + count
-        return x.to(kept.device)
+        self._free.setdefault(kept.nbytes, []).append(kept.place[0])
 
 
 SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": FileShelf}
 
 
+def _write(file: IO[bytes], data: Tensor, offset: int) -> None:
+    view = memoryview(data.numpy().data)
+    while view:
+        written = os.pwrite(file.fileno(), view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _read(file: IO[bytes], kept: Kept) -> Tensor:
+    offset, written = kept.place
+    written.result()  # an error of the disk is raised here: what was never written is never read
+    x = kept.empty("cpu")
+    view = memoryview(_bytes(x).numpy().data)
+    while view:
+        count = os.preadv(file.fileno(), [view], offset)
+        if not count:
+            raise OSError("the file that holds a sweep's state is shorter than what was written to it")
+        view, offset = view[count:], offset + count
+    return x.to(kept.device)
+
+
 def _close(thread: ThreadPoolExecutor, file: IO[bytes]) -> None:
-    thread.shutdown(cancel_futures=True)
+    thread.shutdown(wait=False, cancel_futures=True)
     file.close()
 
 
@@ -242,5 +266,13 @@ def _bytes(x: Tensor) -> Tensor:
 
 def _typed(buffer: Tensor, like: Tensor) -> Tensor:
     """A buffer of bytes in the type, shape and layout that `like` has when it is dense."""
-    dense = torch.empty_like(like, device="meta")
-    return buffer.view(like.dtype).as_strided(dense.shape, dense.stride())
+    return buffer.view(like.dtype).as_strided(like.shape, _dense_strides(like))
+
+
+def _dense_strides(x: Tensor) -> tuple[int, ...]:
+    """Strides of a tensor without gaps whose axes come in the order of those of `x`."""
+    strides, step = [0] * x.ndim, 1
+    for axis in sorted(range(x.ndim), key=lambda a: (x.stride(a), x.shape[a], -a)):
+        strides[axis] = step
+        step *= max(1, x.shape[axis])
+    return tuple(strides)

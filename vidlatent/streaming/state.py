@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,14 @@ def take(x: Tensor, axis: int, count: int) -> Tensor:
 
 
 class State:
-    """Base of states that hold activations: what they keep lies on `shelf`, which the sweep chooses."""
+    """Base of states that hold activations: what they keep lies on `shelf`, which the sweep chooses.
+
+    `inner_last` says whether the slab of the outer axis that they took in was the last along the inner, `grows` whether
+    every slab adds to what is kept.
+    """
+
+    grows: ClassVar[bool] = False
+    inner_last: bool = True
 
     def __post_init__(self) -> None:
         self.shelf: Shelf = DEVICE
@@ -76,17 +83,29 @@ class Halo(State):
     ended: bool = False
     widest: int = 0
     lacking: int = 0
+    inner_last: bool = True
 
     def feed(self, x: Tensor, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
+        """Take in a slab and give what became complete."""
+        self.join(x, axis)
+        return self.give(axis, window, last, bare=bare)
+
+    def join(self, x: Tensor, axis: int) -> None:
+        """Take in a slab; what was carried is let go, so that it does not lie there twice."""
+        self.carry = x if self.carry is None or self.ended else join(self.shelf.get(self.carry), x, axis)
+
+    def give(self, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
         """Return the run of (padded) inputs whose outputs are now complete; keep the rest.
 
         With `bare`, zeros in front are left away, for an operator that knows what it does with zeros. At the end
         everything that waited comes free at once, in every layer: no run is longer than those before it, and what is
         left of the `tail` follows when the end is announced again, until the halo has `ended`.
         """
+        assert self.carry is not None
+        seen = self.shelf.get(self.carry)
         if self.ended:
-            return x.narrow(axis, 0, 0)
-        seen = x if self.carry is None else join(self.shelf.get(self.carry), x, axis)
+            self.carry = None
+            return seen.narrow(axis, 0, 0)
         if seen.shape[axis] < window.needed and not self.started and not last:
             self.carry = self.shelf.put(seen)
             return seen.narrow(axis, 0, 0)
@@ -117,6 +136,7 @@ class Align(State):
 
     queues: list[list[Tensor | Kept]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    inner_last: bool = True
 
     def feed(self, branches: Sequence[Tensor], axis: int) -> list[Tensor]:
         """Return each branch's next items, as many as the slowest branch has."""
@@ -152,6 +172,7 @@ class Gather(State):
     slabs: list[Tensor | Kept] = field(default_factory=list)
     closed: bool = False
     given: int = 0
+    inner_last: bool = True
 
     def hold(self, x: Tensor, axis: int) -> None:
         """Keep a slab, unless it is empty."""

@@ -29,7 +29,8 @@ class Sweep:
 
     `last` says for each axis whether the slab at hand is its last. A barrier that begins to give out what it held says
     that it is not, for the modules behind it; whoever drives the sweep goes on with empty slabs until the end comes out
-    at the other end.
+    at the other end. Then `idle` says that the outer axis has long ended here: modules let what they are given pass,
+    until one that still has something to give wakes those behind it.
     """
 
     def __init__(self, *axes: int, keep: Keep = "device") -> None:
@@ -38,6 +39,7 @@ class Sweep:
         self.axes = axes
         self.index = dict.fromkeys(axes, 0)
         self.last = dict.fromkeys(axes, False)
+        self.idle = False
         self.keep, self.shelf = keep, SHELVES[keep]()
         self.relieved = False
         self._states: dict[Key, Any] = {}
@@ -54,6 +56,18 @@ class Sweep:
             state = self._states[key] = kind(**(state or {}))
             self._place(state, axis)
         return state
+
+    def wake(self, state: State) -> None:
+        """Be busy again from here on, with the inner axis as far as it was when `state` took in its slabs."""
+        self.idle = False
+        for axis in self.axes[1:]:
+            self.last[axis] = state.inner_last
+
+    def enter(self, state: State, x: Tensor) -> None:
+        """Note how far the inner axis is when `x` comes, for `wake`; empty slabs do not count."""
+        for axis in self.axes[1:]:
+            if x.shape[self.axes[0]]:
+                state.inner_last = self.last[axis]
 
     def is_waiting(self, x: Tensor) -> bool:
         """Whether nothing has come along the only axis, nor its end: no layer has anything to do.
