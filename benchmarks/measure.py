@@ -57,13 +57,13 @@ def _in_own_process(measure: Callable[..., int], setup: Callable[..., Action], a
 def _peak_here(setup: Callable[..., Action], args: tuple[Any, ...], num_threads: int) -> int:
     torch.set_num_threads(num_threads)
     action = setup(*args)
-    return _peak_above(_resident_bytes("VmRSS"), action)
+    return _peak_above(resident_bytes("VmRSS"), action)
 
 
 def _held_and_peak_here(setup: Callable[..., Action], args: tuple[Any, ...], num_threads: int) -> int:
     torch.set_num_threads(num_threads)
     _warm_libraries()
-    before = _resident_bytes("VmRSS")
+    before = resident_bytes("VmRSS")
     action = setup(*args)
     return_free_heap()
     return _peak_above(before, action)
@@ -73,7 +73,7 @@ def _peak_above(before: int, action: Action) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew here
     with torch.no_grad():
         action()
-    return _resident_bytes("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
 def _warm_libraries() -> None:
@@ -88,7 +88,7 @@ def _warm_libraries() -> None:
     return_free_heap()
 
 
-def _resident_bytes(field: str) -> int:
+def resident_bytes(field: str) -> int:
     """A line of this process's status: resident memory now (VmRSS) or at its peak (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

@@ -28,7 +28,7 @@ class ModelError(InputError):
 class BudgetTooSmall(InputError):  # noqa: N818 - the public name
     """No plan fits the memory budget; the message names the smallest budget that would do."""
 
-    def __init__(self, message: str, *, smallest_bytes: int) -> None:
+    def __init__(self, message: str, *, smallest_bytes: int = 0) -> None:  # a default, or it could not be unpickled
         super().__init__(message)
         self.smallest_bytes = smallest_bytes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,18 +44,25 @@ class _FrameStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on in another process: save with `torch.save`, load with `weights_only=True`."""
-        return {"fingerprint": self.ae.fingerprint, "slabs": self._slabs.state_dict() if self._slabs else None}
+        slabs = self._slabs
+        return {
+            "fingerprint": self.ae.fingerprint,
+            "plan": asdict(slabs.plan) if slabs else None,
+            "slabs": slabs.state_dict() if slabs else None,
+        }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken: same autoencoder (checked by fingerprint), same results bit for bit."""
+        """Go on where `state_dict` was taken, by the same plan: the results are the same bit for bit.
+
+        Raises `ValueError` if that was with another autoencoder, by its fingerprint.
+        """
         if saved["fingerprint"] != self.ae.fingerprint:
             raise ValueError(
                 f"the saved stream is of autoencoder {saved['fingerprint']}, this is {self.ae.fingerprint}"
             )
         self._slabs = None
         if saved["slabs"] is not None:
-            axes, chunk, strip = saved["slabs"]["plan"]
-            self._slabs = SlabStream(self._module, Plan(tuple(axes), chunk, strip))
+            self._slabs = SlabStream(self._module, Plan(**saved["plan"]))
             self._slabs.load_state_dict(saved["slabs"])
 
     @property

@@ -15,7 +15,7 @@ def branch(
 ) -> list[Tensor]:
     """Every module's answer to the same slab, brought to the same extent along the swept ones of `axes`.
 
-    Behind them an axis has ended when it has ended in all of them. Empty answers may disagree about their shapes.
+    Behind them an axis has ended when it has ended in all of them.
     """
     if sweep is None:
         return [module(x) for module in modules]
@@ -29,14 +29,20 @@ def branch(
     if sweep.idle:
         return answers
     outer = sweep.state(owner, sweep.axes[0], Align)
-    if idle:
-        sweep.wake(outer)  # a branch that is still idle does not know how far the inner axis is
+    if idle:  # a branch that still is does not know how far the inner axis is, and let its input pass
+        sweep.wake(outer)
+        answers = [x.new_empty(s) if i else a for a, i, s in zip(answers, idles, outer.shapes, strict=True)]
     else:
         sweep.enter(outer, x)
+        outer.shapes = [_emptied(answer, sweep.axes[0]) for answer in answers]
     for axis in sweep.axes:
         if axis in axes:
             answers = sweep.state(owner, axis, Align).feed(answers, axis)
     return answers
+
+
+def _emptied(x: Tensor, axis: int) -> list[int]:
+    return [0 if a == axis else length for a, length in enumerate(x.shape)]
 
 
 class Chain(nn.Sequential, Sweepable):
@@ -57,7 +63,7 @@ class Residual(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         body, shortcut = branch(self, [self.body, self.shortcut], x, sweep)
-        return body + shortcut if body.numel() else body
+        return x if sweep and sweep.idle else body + shortcut
 
 
 class Concat(Sweepable):
@@ -69,6 +75,4 @@ class Concat(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         answers = branch(self, self.branches, x, sweep)
-        if len({(len(answer), *answer.shape[2:]) for answer in answers}) > 1:
-            return answers[0]
-        return torch.cat(answers, 1)
+        return x if sweep and sweep.idle else torch.cat(answers, 1)

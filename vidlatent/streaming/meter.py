@@ -51,6 +51,8 @@ class LiveStorage(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
+        if self.elsewhere is not None:  # what went there since the last operator was copied while its source was live
+            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + self.elsewhere())
         result = answer(func, self.device)(*args, **named)
         kind = effect(func)
         if kind == "view":

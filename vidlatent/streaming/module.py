@@ -147,7 +147,7 @@ class Barrier(Sweepable):
         gather = sweep.state(self, axis, Gather)
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
         if gather.closed:
-            return self._release(x, axis, gather, notes, sweep) if gather.slabs else x
+            return self._release(axis, gather, notes, sweep) if gather.slabs else x
         if axis == sweep.axes[0]:
             sweep.enter(gather, x)
         if sweep.last[axis] and not gather.slabs and len(swept) == 1:  # nothing to wait for
@@ -169,7 +169,7 @@ class Barrier(Sweepable):
         summary = self.recall(self.merge([sweep.attempt(self.note, x)], self.axes[0]), sweep, first=True)
         return sweep.attempt(self.answer, x, summary)
 
-    def _release(self, x: Tensor, axis: int, gather: Gather, notes: Notes, sweep: Sweep) -> Tensor:
+    def _release(self, axis: int, gather: Gather, notes: Notes, sweep: Sweep) -> Tensor:
         """The next slab's answer; the axis ends with the last of them."""
         if sweep.idle:
             sweep.wake(gather)

@@ -132,10 +132,14 @@ class Halo(State):
 
 @dataclass
 class Align(State):
-    """Branches with different lookahead meet: emit the run they have in common, queue what is ahead."""
+    """Branches with different lookahead meet: emit the run they have in common, queue what is ahead.
+
+    `shapes` are those of the branches' last answers, were they empty.
+    """
 
     queues: list[list[Tensor | Kept]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    shapes: list[list[int]] = field(default_factory=list)
     inner_last: bool = True
 
     def feed(self, branches: Sequence[Tensor], axis: int) -> list[Tensor]:
