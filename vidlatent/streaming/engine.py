@@ -27,7 +27,7 @@ class SlabStream:
         self.module, self.plan = module, plan
         self.outer, self.inner = plan.axes[0], (plan.axes[1] if len(plan.axes) > 1 else None)
         self.sweep = Sweep(*plan.axes, keep=plan.keep)
-        self.finished = False
+        self.finished = self._begun = False
         self._empty: Tensor | None = None
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
@@ -56,8 +56,9 @@ class SlabStream:
             raise ValueError("this stream is finished: start a new one")
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
-            if self.plan.budget_bytes and slab.device.type == "cpu":
-                return_freed_blocks(self.plan.budget_bytes)
+        if self.plan.budget_bytes and not self._begun and slab.device.type == "cpu":
+            return_freed_blocks(self.plan.budget_bytes)
+        self._begun = True
         self._check(slab)
         self.finished = last
         return self._rounds(slab, last)

@@ -79,9 +79,14 @@ def plan_sweep(
         if found:
             return found
     smallest = search.smallest
+    if smallest.peak_bytes <= budget:  # now and then a coarser plan needs less
+        return smallest
+    what, advice = f"a clip of {shape[2]}x{shape[3]}x{shape[4]}", ", or stream the clip frame by frame"
+    if streaming:
+        what, advice = f"a stream of {shape[3]}x{shape[4]} frames", ""
     raise BudgetTooSmall(
-        f"no plan keeps a clip of {shape[2]}x{shape[3]}x{shape[4]} within {budget} bytes: the smallest needs "
-        f"{smallest.peak_bytes} ({smallest}). Give at least that, or stream the clip frame by frame",
+        f"no plan keeps {what} within {budget} bytes: the smallest needs {smallest.peak_bytes} ({smallest}). "
+        f"Give at least that{advice}",
         smallest_bytes=smallest.peak_bytes,
     )
 
@@ -142,8 +147,10 @@ class _Search:
 
     def _state_is_too_large(self, plan: Plan) -> bool:
         """Whether the outer axis's state alone, which cutting the inner axis does not change, exceeds the budget."""
-        alone = replace(plan, axes=plan.axes[:1])
-        if len(plan.axes) < 2 or plan.keep != "device" or not self.predictor.knows(alone):
+        if len(plan.axes) < 2 or plan.keep != "device":
+            return False
+        alone = Plan((T,), chunk=plan.chunk) if plan.axes[0] == T else Plan((H,), strip=plan.strip)
+        if not self.predictor.knows(alone):
             return False
         return self.predictor.needs(alone).state_bytes + self._held(plan) > self.budget
 

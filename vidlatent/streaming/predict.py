@@ -80,6 +80,8 @@ class Predictor:
             shape = _cut(shape, axis, few[axis] * plan.thickness(axis))
         missing = {axis: total[axis] - few[axis] for axis in plan.axes}
         slabs = empty_clip(shape, self.dtype).split(plan.thickness(outer), outer)
+        # a slab is prepared whole before it is cut in strips
+        uncut = prod(_cut(self.shape, outer, plan.thickness(outer))) * self.dtype.itemsize - slabs[0].nbytes
         stream = SlabStream(self.module, replace(plan, keep="file", budget_bytes=0))
         away = here = state = moved = 0
         with torch.no_grad(), LiveStorage(self.device) as counter:
@@ -91,8 +93,8 @@ class Predictor:
                         del strip
                     held = _held(stream, few, missing)
                     # two copies may wait to be written
-                    away = max(away, counter.peak_bytes + 2 * stream.sweep.shelf.largest_bytes)
-                    here = max(here, counter.peak_everywhere_bytes + held - stream.sweep.state_bytes)
+                    away = max(away, counter.peak_bytes + uncut + 2 * stream.sweep.shelf.largest_bytes)
+                    here = max(here, counter.peak_everywhere_bytes + uncut + held - stream.sweep.state_bytes)
                     state, moved = max(state, held), moved + 2 * held
         scale = prod(total.values()) / prod(few.values())
         done = scale * counter.calls, scale * counter.made_bytes
