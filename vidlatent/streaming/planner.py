@@ -79,8 +79,6 @@ def plan_sweep(
         if found:
             return found
     smallest = search.smallest
-    if smallest.peak_bytes <= budget:  # now and then a coarser plan needs less
-        return smallest
     what, advice = f"a clip of {shape[2]}x{shape[3]}x{shape[4]}", ", or stream the clip frame by frame"
     if streaming:
         what, advice = f"a stream of {shape[3]}x{shape[4]} frames", ""
@@ -125,8 +123,6 @@ class _Search:
 
     def _coarsest(self, group: list[Plan]) -> Plan | None:
         """The first of a group, coarse to fine, that fits, by bisection: a thinner slab never needs more."""
-        if self._state_is_too_large(group[-1]):
-            return None
         found, low, high = self._priced(group[-1]), 0, len(group) - 1
         if found.peak_bytes > self.budget:
             return None
@@ -144,15 +140,6 @@ class _Search:
         if self.streaming:  # strips of the answer are joined
             return self.held + (self.clip + 2 * self.answer) * plan.chunk // self.predictor.shape[T]
         return self.held + self.clip + (self.answer if plan.axes else 0)  # a whole pass makes its answer itself
-
-    def _state_is_too_large(self, plan: Plan) -> bool:
-        """Whether the outer axis's state alone, which cutting the inner axis does not change, exceeds the budget."""
-        if len(plan.axes) < 2 or plan.keep != "device":
-            return False
-        alone = Plan((T,), chunk=plan.chunk) if plan.axes[0] == T else Plan((H,), strip=plan.strip)
-        if not self.predictor.knows(alone):
-            return False
-        return self.predictor.needs(alone).state_bytes + self._held(plan) > self.budget
 
     def _priced(self, plan: Plan) -> Plan:
         needs = self.predictor.needs(plan)

@@ -55,10 +55,6 @@ class Predictor:
             self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]
 
-    def knows(self, plan: Plan) -> bool:
-        """Whether that was predicted before."""
-        return plan in self._known
-
     def _few(self, plan: Plan, axis: int) -> int:
         """Slabs along `axis` until all layers are at work and halos full, one like all others, and the last."""
         thickness = plan.thickness(axis)
