@@ -1,5 +1,6 @@
 """What every family is held to against diffusers: the same numbers, and files that go both ways."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from vidlatent.autoencoders import Autoencoder, load, save_pretrained
 from vidlatent.autoencoders.diffusers_format import adapter
 from vidlatent.autoencoders.families import shapes_of, without_weights
-from vidlatent.testing import relative_error
+from vidlatent.testing import assert_streams_exactly, relative_error
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -54,6 +55,13 @@ def assert_files_go_both_ways(theirs: nn.Module, folder: Path) -> None:
     want = theirs.state_dict()
     assert back.state_dict().keys() == want.keys()
     assert all(torch.equal(tensor, want[name]) for name, tensor in back.state_dict().items())
+
+
+def assert_trees_stream(ae: Autoencoder, clip: Sequence[int], latents: Sequence[int], axes: Sequence[int]) -> None:
+    """Both trees sweep exactly along `axes` in float64, on noise of so many (T, H, W)."""
+    ae, partitions = ae.double(), 4 if len(axes) == 1 else 2
+    for tree, channels, extent in ((ae.encoder, 3, clip), (ae.decoder, ae.latent_spec.channels, latents)):
+        assert_streams_exactly(tree, noise(channels, *extent, dtype=torch.double), [axes], partitions=partitions)
 
 
 def assert_every_tensor_has_its_place(kind: type, family: str, config: object) -> None:

@@ -6,9 +6,8 @@ answers out otherwise. Whatever is not listed here is left to torch.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, reduce
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vidlatent.streaming.shelf import dense_strides
 from vidlatent.streaming.workspace import ATTENTION, aten, convolved_size, has_onednn, is_channels_last
 
 
@@ -88,11 +88,7 @@ def _layout(x: Tensor) -> Any:
 
 def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Dense, with the axes in the same order in memory."""
-    strides, step = [0] * x.ndim, 1
-    for axis in sorted(range(x.ndim), key=lambda a: (x.stride(a), -a)):
-        strides[axis] = step
-        step *= max(1, x.shape[axis])
-    return torch.empty_strided(x.shape, strides, dtype=dtype or x.dtype, device=x.device)
+    return torch.empty_strided(x.shape, dense_strides(x), dtype=dtype or x.dtype, device=x.device)
 
 
 def _empty_like(x: Tensor, *, memory_format: Any = None, **options: Any) -> Tensor:
@@ -132,7 +128,7 @@ def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     if not all(t.is_floating_point() for t in tensors):
         return func(*args, **kwargs)
     x = max(tensors, key=Tensor.numel)
-    dtype = functools.reduce(torch.promote_types, [t.dtype for t in tensors])
+    dtype = reduce(torch.promote_types, [t.dtype for t in tensors])
     if all(_spreads(t, x) for t in tensors):
         return _like(x, dtype)
     return _empty(x, _broadcast([t.shape for t in tensors]), dtype)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
@@ -71,7 +72,7 @@ class Kept:
 
 
 class _Away(Shelf):
-    """Any other place: subclasses store, fetch (maybe later), wait for what is fetched, and forget.
+    """Any other place: subclasses store, fetch (maybe later) and wait for what is fetched; places are used again.
 
     `absent_bytes` are what lies there and was not sent for, `largest_bytes` the largest tensor that was put down.
     """
@@ -81,12 +82,13 @@ class _Away(Shelf):
         self._count = 0
         self._kept: dict[int, Kept] = {}
         self._ahead: dict[int, Any] = {}
+        self._free: dict[int, list[Any]] = {}
 
     def put(self, x: Tensor) -> Tensor | Kept:
         if not x.numel():
             return x.clone()
         place = None if x.is_meta else self._store(x)  # counting memory stores nothing
-        kept = Kept(self._count, x.shape, _dense_strides(x), x.dtype, x.device, place)
+        kept = Kept(self._count, x.shape, dense_strides(x), x.dtype, x.device, place)
         self.absent_bytes += kept.nbytes
         self.largest_bytes = max(self.largest_bytes, kept.nbytes)
         self._count += 1
@@ -104,7 +106,7 @@ class _Away(Shelf):
         x = self._wait(self._ahead.pop(kept.number), kept)
         del self._kept[kept.number]
         if kept.place is not None:
-            self._forget(kept)
+            self._free.setdefault(kept.nbytes, []).append(kept.place)
         following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
         ahead = next(following, None)
         if ahead is not None and ahead not in self._ahead:
@@ -124,6 +126,11 @@ class _Away(Shelf):
     def _wait(self, fetched: Any, kept: Kept) -> Tensor:
         return fetched if kept.place is None else self._arrived(fetched)
 
+    def _spare(self, nbytes: int) -> Any:
+        """A place of that size that is free again, or None."""
+        places = self._free.get(nbytes)
+        return places.pop() if places else None
+
     def _store(self, x: Tensor) -> Any:
         raise NotImplementedError
 
@@ -133,23 +140,21 @@ class _Away(Shelf):
     def _arrived(self, fetched: Any) -> Tensor:
         raise NotImplementedError
 
-    def _forget(self, kept: Kept) -> None:
-        raise NotImplementedError
-
 
 class HostShelf(_Away):
-    """Host memory, pinned where the device is CUDA; copies run on a stream of their own."""
+    """Host memory, pinned where the device is CUDA; copies run on a stream of their own.
+
+    A buffer may be used again at once: the next copy into it is queued behind the one out of it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
-        self._free: dict[int, list[Tensor]] = {}
 
     def _store(self, x: Tensor) -> Tensor:
-        nbytes = x.numel() * x.element_size()
-        free = self._free.get(nbytes)
-        # pinning is slow: buffers are used again
-        buffer = free.pop() if free else torch.empty(nbytes, dtype=torch.uint8, pin_memory=x.is_cuda)
+        buffer = self._spare(x.nbytes)  # pinning is slow
+        if buffer is None:
+            buffer = torch.empty(x.nbytes, dtype=torch.uint8, pin_memory=x.is_cuda)
         with self._beside(x.device) as current:
             _typed(buffer, x).copy_(x, non_blocking=True)
             if current is not None:
@@ -171,31 +176,18 @@ class HostShelf(_Away):
             torch.cuda.current_stream(x.device).wait_event(event)
         return x
 
-    def _forget(self, kept: Kept) -> None:
-        # the next copy into it is queued behind the one out of it
-        self._free.setdefault(kept.nbytes, []).append(kept.place)
-
-    def _beside(self, device: torch.device) -> Any:
+    @contextmanager
+    def _beside(self, device: torch.device) -> Iterator[torch.cuda.Stream | None]:
         """Run what follows on the copying stream, behind what is queued; gives the stream that computes."""
         if device.type != "cuda":
-            return nullcontext()
+            yield None
+            return
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
-        return _Beside(self._streams[device])
-
-
-class _Beside:
-    def __init__(self, stream: torch.cuda.Stream) -> None:
-        self.stream, self.current = stream, torch.cuda.current_stream(stream.device)
-        self.entered = torch.cuda.stream(stream)
-
-    def __enter__(self) -> torch.cuda.Stream:
-        self.stream.wait_stream(self.current)
-        self.entered.__enter__()
-        return self.current
-
-    def __exit__(self, *exception: Any) -> None:
-        self.entered.__exit__(*exception)
+        current = torch.cuda.current_stream(device)
+        self._streams[device].wait_stream(current)
+        with torch.cuda.stream(self._streams[device]):
+            yield current
 
 
 class FileShelf(_Away):
@@ -207,17 +199,15 @@ class FileShelf(_Away):
         self._thread = ThreadPoolExecutor(1)
         weakref.finalize(self, _close, self._thread, self._file)
         self._end = 0
-        self._free: dict[int, list[int]] = {}
         self._writing: Future[None] | None = None
 
     def _store(self, x: Tensor) -> tuple[int, Future[None]]:
-        nbytes = x.numel() * x.element_size()
-        free = self._free.get(nbytes)
-        offset = free.pop() if free else self._end
-        self._end = max(self._end, offset + nbytes)
+        spare = self._spare(x.nbytes)
+        offset = self._end if spare is None else spare[0]
+        self._end = max(self._end, offset + x.nbytes)
         if self._writing is not None:  # one copy waits at most
             self._writing.result()
-        copy = torch.empty_strided(x.shape, _dense_strides(x), dtype=x.dtype).copy_(x)
+        copy = torch.empty_strided(x.shape, dense_strides(x), dtype=x.dtype).copy_(x)
         self._writing = self._thread.submit(_write, self._file, _bytes(copy), offset)
         return offset, self._writing
 
@@ -226,9 +216,6 @@ class FileShelf(_Away):
 
     def _arrived(self, fetched: Future[Tensor]) -> Tensor:
         return fetched.result()
-
-    def _forget(self, kept: Kept) -> None:
-        self._free.setdefault(kept.nbytes, []).append(kept.place[0])
 
 
 SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": FileShelf}
@@ -266,10 +253,10 @@ def _bytes(x: Tensor) -> Tensor:
 
 def _typed(buffer: Tensor, like: Tensor) -> Tensor:
     """A buffer of bytes in the type, shape and layout that `like` has when it is dense."""
-    return buffer.view(like.dtype).as_strided(like.shape, _dense_strides(like))
+    return buffer.view(like.dtype).as_strided(like.shape, dense_strides(like))
 
 
-def _dense_strides(x: Tensor) -> tuple[int, ...]:
+def dense_strides(x: Tensor) -> tuple[int, ...]:
     """Strides of a tensor without gaps whose axes come in the order of those of `x`."""
     strides, step = [0] * x.ndim, 1
     for axis in sorted(range(x.ndim), key=lambda a: (x.stride(a), x.shape[a], -a)):

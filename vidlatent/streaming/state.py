@@ -38,6 +38,7 @@ def take(x: Tensor, axis: int, count: int) -> Tensor:
     return x.narrow(axis, 0, count) if count < x.shape[axis] else x
 
 
+@dataclass
 class State:
     """Base of states that hold activations: what they keep lies on `shelf`, which the sweep chooses.
 
@@ -83,7 +84,6 @@ class Halo(State):
     ended: bool = False
     widest: int = 0
     lacking: int = 0
-    inner_last: bool = True
 
     def feed(self, x: Tensor, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
         """Take in a slab and give what became complete."""
@@ -140,7 +140,6 @@ class Align(State):
     queues: list[list[Tensor | Kept]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     shapes: list[list[int]] = field(default_factory=list)
-    inner_last: bool = True
 
     def feed(self, branches: Sequence[Tensor], axis: int) -> list[Tensor]:
         """Return each branch's next items, as many as the slowest branch has."""
@@ -176,7 +175,6 @@ class Gather(State):
     slabs: list[Tensor | Kept] = field(default_factory=list)
     closed: bool = False
     given: int = 0
-    inner_last: bool = True
 
     def hold(self, x: Tensor, axis: int) -> None:
         """Keep a slab, unless it is empty."""

@@ -51,10 +51,11 @@ class Sweep:
         """
         inner = self.axes[self.axes.index(axis) + 1 :]
         key = (module, axis, _EVERY if shared else tuple(self.index[a] for a in inner), kind.__name__)
-        state = self._states.get(key)
+        state: Any = self._states.get(key)
         if not isinstance(state, kind):  # new, or saved and not asked for since
             state = self._states[key] = kind(**(state or {}))
-            self._place(state, axis)
+            if axis == self.axes[0] and issubclass(kind, State):
+                state.shelf = self.shelf
         return state
 
     def wake(self, state: State) -> None:
@@ -102,10 +103,6 @@ class Sweep:
                 for name, value in vars(state).items():
                     setattr(state, name, convert(value, self.shelf.put))
         return True
-
-    def _place(self, state: object, axis: int) -> None:
-        if axis == self.axes[0] and isinstance(state, State):
-            state.shelf = self.shelf
 
     def tensors(self) -> Iterator[Tensor | Kept]:
         """Everything that the sweep holds, wherever it lies."""
