@@ -20,14 +20,30 @@ _HOMES = {
     "autoencoders": "Autoencoder LatentSpec Posterior build load models plan",
     "errors": "BudgetTooSmall InputError LatentFileError MissingDependency ModelError VideoError VidlatentError",
     "io": "Clip VideoSource VideoWriter open_video to_float to_uint8 write_video",
-    "latents": "LatentClip LatentWriter open_latents",
+    "latents": "LatentClip LatentDataset LatentWriter open_latents",
     "streaming": "Plan",
 }
-_ROOMS = ("autoencoders", "encode", "errors", "io", "latents", "metrics", "nn", "streaming", "testing")
+_ROOMS = (
+    "autoencoders",
+    "diffusion",
+    "encode",
+    "errors",
+    "evaluate",
+    "integrations",
+    "io",
+    "latents",
+    "metrics",
+    "nn",
+    "quantize",
+    "streaming",
+    "testing",
+    "train",
+)
 _OWNERS = {name: room for room, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from vidlatent import autoencoders as autoencoders
+    from vidlatent import diffusion as diffusion
     from vidlatent import encode as encode
     from vidlatent import errors as errors
     from vidlatent import io as io
@@ -58,6 +74,7 @@ if TYPE_CHECKING:
     from vidlatent.io import to_uint8 as to_uint8
     from vidlatent.io import write_video as write_video
     from vidlatent.latents import LatentClip as LatentClip
+    from vidlatent.latents import LatentDataset as LatentDataset
     from vidlatent.latents import LatentWriter as LatentWriter
     from vidlatent.latents import open_latents as open_latents
     from vidlatent.streaming import Plan as Plan

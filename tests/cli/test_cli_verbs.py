@@ -77,7 +77,7 @@ def test_reconstruct(process: Process, model: Path, clip: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == record
     page = (tmp_path / "out" / "report.html").read_text()
     assert "side_by_side.mp4" in page
-    assert page.count("data:image/jpeg;base64,") == 4
+    assert page.count('src="data:image/jpeg;base64,') == 4
     with vidlatent.open_video(tmp_path / "out" / "side_by_side.mp4") as source:
         assert sum(part.num_frames for part in source) == 30
         assert source.width >= 3 * 64

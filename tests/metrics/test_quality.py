@@ -21,7 +21,8 @@ def clips(frames: int = 5, *, noise: float = 0.1, size: tuple[int, int] = (24, 3
 
 
 def reference_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """scikit-image's definition for one channel, from the weights as a plain 2-D sum at every pixel."""
+    """scikit-image's definition for one channel, from the weights as a plain 2-D sum at every pixel; black at 0."""
+    x, y = x + 1, y + 1
     offsets = np.arange(-5, 6)
     weights = np.exp(-0.5 * (offsets / 1.5) ** 2)
     weights /= weights.sum()

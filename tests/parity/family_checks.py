@@ -37,6 +37,11 @@ def ours_of(theirs: nn.Module, folder: Path) -> Autoencoder:
     return load(folder, dtype=theirs.dtype)
 
 
+def unclamped(ours: Autoencoder, latents: Tensor) -> Tensor:
+    """What the decoder itself gives: `decode` limits it to the range of pixels, which others leave to pipelines."""
+    return ours.decoder(ours.prepare(latents))
+
+
 def assert_equal(got: Tensor, want: Tensor, tolerance: float) -> None:
     """Same shape, and equal up to `tolerance` of the largest value; of a signal that is not nearly nothing."""
     assert got.shape == want.shape

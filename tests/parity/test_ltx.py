@@ -5,20 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_checks import assert_equal, noise, ours_of
+from family_checks import assert_equal, noise, ours_of, unclamped
 from ltx_reference import NARROW, decode, norms_in_double, reference, without_noise
 from torch import Tensor, nn
 
 from vidlatent.autoencoders import Autoencoder
 from vidlatent.autoencoders.families import FAMILIES
 from vidlatent.autoencoders.ltx.timestep import NoiseInjection
-from vidlatent.nn import Clamp
-
-
-def unclamped(ours: Autoencoder, latents: Tensor) -> Tensor:
-    """What the decoder gives before it is limited to [-1, 1], which diffusers leaves to its pipelines."""
-    assert isinstance(ours.decoder[-1], Clamp)
-    return ours.decoder[:-1](ours.prepare(latents))
 
 
 def assert_models_agree(theirs: nn.Module, ours: Autoencoder, frames: int, tolerance: float) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import torch
@@ -14,13 +15,12 @@ from torch import Tensor, nn
 from vidlatent.autoencoders.posterior import LOGVAR_RANGE, Posterior
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.stream import DecoderStream, EncoderStream
+from vidlatent.autoencoders.upstream import Direction, Policy, Upstream, run_as_published, with_closed_norms
 from vidlatent.errors import InputError
-from vidlatent.streaming import Barrier, Plan, Sweepable, run
+from vidlatent.quantize import Bottleneck
+from vidlatent.streaming import Barrier, Plan, Sweepable, T, run
 from vidlatent.streaming.meter import weight_bytes
 from vidlatent.streaming.planner import plan_sweep
-
-Policy = Literal["exact", "upstream"]
-Direction = Literal["encode", "decode"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ class Trees:
     """What a family builds from its configuration.
 
     `encoder` gives the mean, followed by the log-variance along the channels where `has_logvar`; `decoder` gives the
-    video. The encoder fits any size to the strides itself.
+    video, which `Autoencoder` clamps to [-1, 1]. The encoder fits any size to the strides itself.
+    `upstream` says where published code computes something else than the whole clip.
     """
 
     encoder: Sweepable
     decoder: Sweepable
     spec: LatentSpec
     has_logvar: bool
+    upstream: Upstream = field(default_factory=Upstream)
 
 
 class Autoencoder(nn.Module):
@@ -48,7 +50,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.family, self.config = family, config
         self.encoder, self.decoder = trees.encoder, trees.decoder
-        self.latent_spec, self.has_logvar = trees.spec, trees.has_logvar
+        self.latent_spec, self.has_logvar, self.upstream = trees.spec, trees.has_logvar, trees.upstream
         for parameter in self.parameters():
             if parameter.ndim == 5:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
@@ -67,6 +69,28 @@ class Autoencoder(nn.Module):
     def exactness(self) -> Literal["single pass", "with barrier"]:
         """How sweeps equal the whole clip: layer by layer, or with layers that gather an axis first."""
         return "with barrier" if any(isinstance(module, Barrier) for module in self.modules()) else "single pass"
+
+    @property
+    def bottleneck(self) -> Bottleneck | None:
+        """What the encoder of a discrete or configurable autoencoder ends with; None in other families."""
+        last = self.encoder[-1] if isinstance(self.encoder, nn.Sequential) else None
+        return last if isinstance(last, Bottleneck) else None
+
+    def codes(self, latents: Tensor) -> tuple[Tensor, ...]:
+        """The codes, int64 (B, t, h, w) for each codebook, that the latents of a discrete autoencoder stand for.
+
+        `from_codes` is the inverse. Raises `InputError` for an autoencoder without codes.
+        """
+        return self._codebooks().codes(latents)
+
+    def from_codes(self, codes: Sequence[Tensor]) -> Tensor:
+        """The latents (B, C, t, h, w) that codes stand for, for `decode`. Raises `InputError` for unknown codes."""
+        return self._codebooks().from_codes(codes)
+
+    def _codebooks(self) -> Bottleneck:
+        if self.bottleneck is None:
+            raise InputError(f"{self.family}: this autoencoder is continuous: its latents have no codes")
+        return self.bottleneck
 
     @property
     def fingerprint(self) -> str:
@@ -89,18 +113,16 @@ class Autoencoder(nn.Module):
 
         `video` is (B, 3, T, H, W), floating point in [-1, 1], any T, H, W >= 1: sizes that do not fit the strides are
         padded by repeating the last frame, row and column. `memory` is a budget in bytes or as "2GiB"; `plan` says
-        exactly how to cut. Gradients flow only to a video that requires them: a graph would hold every slab, so train
+        exactly how to cut. `policy` is what is computed: "exact", the clip as a whole; "native", as published code does
+        by itself, which differs for families that take frames in chunks; "upstream", with published code's blended
+        tiles as well. Gradients flow only to a video that requires them: a graph would hold every slab, so train
         through `encoder` and `decoder` themselves. Raises `InputError` for anything else than a clip, `BudgetTooSmall`
         if nothing fits.
         """
         self._check(video, 3, "video (B, 3, T, H, W) in [-1, 1]")
-        _check_policy(policy)
-        plan = plan or self.plan(tuple(video.shape), memory, "encode")
+        self.check_policy(policy)
         with _gradients_for(video):
-            out = None
-            if plan.axes and not torch.is_grad_enabled():
-                out = self._room(video, self.num_moments, self.latent_grid(tuple(video.shape[2:])))
-            moments = run(self.encoder, video, plan, out, prepare=self.prepare)
+            moments = self._by_policy("encode", video, memory, plan, policy)
         size = (video.shape[3], video.shape[4])
         if not self.has_logvar:
             return Posterior(moments, None, video.shape[2], size)
@@ -125,43 +147,67 @@ class Autoencoder(nn.Module):
         """
         spec = self.latent_spec
         self._check(latents, spec.channels, f"latents (B, {spec.channels}, t, h, w)")
-        _check_policy(policy)
+        self.check_policy(policy)
         frames, height, width = self._extent(latents, num_frames, size)
-        plan = plan or self.plan(tuple(latents.shape), memory, "decode")
-        whole = self._extent(latents, None, None)
         with _gradients_for(latents):
-            out = None
-            if plan.axes and not torch.is_grad_enabled():
-                out = self._room(latents, 3, whole)
-            video = run(self.decoder, latents, plan, out, prepare=self.prepare)
+            video = self._by_policy("decode", latents, memory, plan, policy)
+            video = video.clamp(-1, 1) if torch.is_grad_enabled() else video.clamp_(-1, 1)
         return video[:, :, :frames, :height, :width]
 
+    def _by_policy(
+        self, direction: Direction, x: Tensor, memory: int | str | None, plan: Plan | None, policy: Policy
+    ) -> Tensor:
+        if self.upstream.differs(policy):
+            if plan is not None:
+                raise InputError(f"a plan cuts policy 'exact': give memory= with {policy!r}")
+            return run_as_published(self, direction, x, memory, policy)
+        return self.run_whole(direction, x, plan or self.plan(tuple(x.shape), memory, direction))
+
+    def run_whole(self, direction: Direction, x: Tensor, plan: Plan) -> Tensor:
+        """The encoder's moments of a video, or the decoder's video, not clamped, of latents, cut by `plan`."""
+        out = self.room_for(direction, x) if plan.axes and not torch.is_grad_enabled() else None
+        return run(self.tree(direction), x, plan, out, prepare=self.prepare)
+
     def plan(
-        self, shape: tuple[int, ...], memory: int | str | None, direction: Direction, *, streaming: bool = False
+        self,
+        shape: tuple[int, ...],
+        memory: int | str | None,
+        direction: Direction,
+        *,
+        streaming: bool = False,
+        held_bytes: int = 0,
+        chunk: int | None = None,
     ) -> Plan:
         """How `encode` or `decode` cuts an input of `shape` (B, C, T, H, W) to stay within `memory`.
 
-        With `streaming`, the clip and the answer are not held as a whole, as in `stream_encoder`.
+        With `streaming`, the clip and the answer are not held as a whole, as in `stream_encoder`. `held_bytes` lie
+        there besides. With `chunk`, frames are taken so many at a time, and norms over the clip are over those.
         """
         if memory is None:
-            return Plan()
-        spec, (batch, _, t, h, w) = self.latent_spec, shape
-        if direction == "encode":
-            module, other, grain = self.encoder, self.decoder, spec.stride[:2]
-            channels, grid = self.num_moments, self.latent_grid((t, h, w))
-        else:
-            module, other, grain = self.decoder, self.encoder, (1, 1)
-            channels, grid = 3, (spec.num_frames(t), h * spec.stride[1], w * spec.stride[2])
+            return Plan((T,), chunk=chunk) if chunk else Plan()
+        other = self.decoder if direction == "encode" else self.encoder
         return plan_sweep(
-            module,
+            with_closed_norms(self.tree(direction)) if chunk else self.tree(direction),
             tuple(shape),
             memory,
             dtype=self.dtype,
-            grain=grain,
-            output_bytes=batch * channels * math.prod(grid) * self.dtype.itemsize,
-            held_bytes=weight_bytes(other),
+            grain=self.latent_spec.stride[:2] if direction == "encode" else (1, 1),
+            output_bytes=math.prod(self.answer_shape(direction, shape)) * self.dtype.itemsize,
+            held_bytes=weight_bytes(other) + held_bytes,
             streaming=streaming,
+            chunk=chunk,
         )
+
+    def tree(self, direction: Direction) -> Sweepable:
+        """The encoder, or the decoder."""
+        return self.encoder if direction == "encode" else self.decoder
+
+    def answer_shape(self, direction: Direction, shape: tuple[int, ...]) -> tuple[int, int, int, int, int]:
+        """What moments of a video, or the video of latents, of `shape` (B, C, T, H, W) are."""
+        spec, (batch, _, t, h, w) = self.latent_spec, shape
+        if direction == "encode":
+            return batch, self.num_moments, *self.latent_grid((t, h, w))
+        return batch, 3, spec.num_frames(t), h * spec.stride[1], w * spec.stride[2]
 
     @property
     def num_moments(self) -> int:
@@ -172,11 +218,10 @@ class Autoencoder(nn.Module):
         """Latent frames, rows and columns that a video of (T, H, W) is compressed to."""
         return self.latent_spec.num_latent_frames(video[0]), *self.latent_spec.latent_size(*video[1:])
 
-    def _room(self, x: Tensor, channels: int, grid: tuple[int, ...]) -> Tensor:
-        """Room for an answer, in the layout of activations."""
-        return torch.empty(
-            len(x), channels, *grid, dtype=self.dtype, device=self.device, memory_format=torch.channels_last_3d
-        )
+    def room_for(self, direction: Direction, x: Tensor) -> Tensor:
+        """Room for the answer to `x`, in the layout of activations."""
+        shape = self.answer_shape(direction, tuple(x.shape))
+        return torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last_3d)
 
     def stream_encoder(self, plan: Plan | None = None, memory: int | str | None = None) -> EncoderStream:
         """Encode frames as they come: `push(video)` returns the latents that are complete, maybe none."""
@@ -200,6 +245,12 @@ class Autoencoder(nn.Module):
         """Bring input to the device, type and layout of the weights."""
         return x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last_3d)
 
+    def check_policy(self, policy: str) -> None:
+        """Raise `InputError` for a policy that this family does not have."""
+        allowed = ["exact", "native", *(["upstream"] if self.upstream.has_tiles else [])]
+        if policy not in allowed:
+            raise InputError(f"policy={policy!r}: family {self.family!r} has {', '.join(allowed)}")
+
     def _check(self, x: Tensor, channels: int, wanted: str) -> None:
         if not isinstance(x, Tensor) or x.ndim != 5 or x.shape[1] != channels or not x.numel():
             given = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
@@ -218,8 +269,3 @@ class Autoencoder(nn.Module):
 
 def _gradients_for(x: Tensor) -> torch.set_grad_enabled:
     return torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad)
-
-
-def _check_policy(policy: str) -> None:
-    if policy != "exact":
-        raise InputError(f"policy {policy!r}: this family knows 'exact' only")

@@ -12,14 +12,22 @@ from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.cogvideox.config import COGVIDEOX_2B, COGVIDEOX_5B
 from vidlatent.autoencoders.cosmos.config import CV_8X8X8
 from vidlatent.autoencoders.dc_ae.config import F32C32, F32C32_SANA, F64C128, F128C512
+from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.families import FAMILIES
+from vidlatent.autoencoders.hunyuan_video.model import HunyuanVideoConfig
+from vidlatent.autoencoders.hunyuan_video_15.model import HunyuanVideo15Config
 from vidlatent.autoencoders.image_kl.config import FLUX, SD, SD3, SDXL
+from vidlatent.autoencoders.kvae.model import KVAEConfig
+from vidlatent.autoencoders.lean_vae.model import LeanVAEConfig
 from vidlatent.autoencoders.ltx.presets import LTX_2, LTX_23, LTX_VIDEO_090, LTX_VIDEO_091, LTX_VIDEO_095
+from vidlatent.autoencoders.magvit.model import MagvitConfig
 from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.svd.config import SVD
 from vidlatent.autoencoders.taehv.model import TAEHV, TAEHV_15, TAELTX_2, TAEW_22
 from vidlatent.autoencoders.tiny.model import TinyConfig
+from vidlatent.autoencoders.vidtok import config as vidtok
 from vidlatent.autoencoders.wan.presets import WAN_21, WAN_22
+from vidlatent.autoencoders.wf_vae.model import WFVAEConfig
 from vidlatent.errors import ModelError
 
 
@@ -62,6 +70,23 @@ CATALOG: dict[str, Entry] = {
     "cogvideox-2b": Entry("cogvideox", COGVIDEOX_2B, "Apache-2.0"),
     "cogvideox-5b": Entry("cogvideox", COGVIDEOX_5B, "CogVideoX License"),
     "cosmos-1.0": Entry("cosmos", CV_8X8X8, "NVIDIA Open Model License"),
+    "hunyuan-video": Entry("hunyuan-video", HunyuanVideoConfig(), "Tencent Hunyuan Community License"),
+    "hunyuan-video-1.5": Entry("hunyuan-video-1.5", HunyuanVideo15Config(), "Tencent Hunyuan Community License"),
+    "easyanimate-5": Entry("magvit", MagvitConfig(), "see model card"),
+    "vidtok-kl-488-4": Entry("vidtok", vidtok.KL_488_4, "MIT"),
+    "vidtok-kl-488-16": Entry("vidtok", vidtok.KL_488_16, "MIT"),
+    "vidtok-kl-41616-16": Entry("vidtok", vidtok.KL_41616_16, "MIT"),
+    "vidtok-kl-288-8": Entry("vidtok", vidtok.KL_288_8, "MIT"),
+    "vidtok-fsq-488-32768": Entry("vidtok", vidtok.FSQ_488_32768, "MIT"),
+    "vidtok-fsq-888-32768": Entry("vidtok", vidtok.FSQ_888_32768, "MIT"),
+    "vidtok-fsq-41616-262144": Entry("vidtok", vidtok.FSQ_41616_262144, "MIT"),
+    "vidtok-kl-noncausal-488-4": Entry("vidtok", vidtok.KL_NONCAUSAL_488_4, "MIT"),
+    "vidtok-fsq-noncausal-488-262144": Entry("vidtok", vidtok.FSQ_NONCAUSAL_488_262144, "MIT"),
+    "wf-vae-l-16": Entry("wf-vae", WFVAEConfig(), "Apache-2.0"),
+    "kvae-1": Entry("kvae", KVAEConfig(), "see model card"),
+    "dc-ae-f32t4c128": Entry("dc-ae-video", VideoDCAEConfig(), "Apache-2.0"),
+    "lean-vae-4": Entry("lean-vae", LeanVAEConfig(latent_channels=4), "see model card"),
+    "lean-vae-16": Entry("lean-vae", LeanVAEConfig(), "see model card"),
 }
 
 

@@ -120,4 +120,5 @@ class DecoderStream(_FrameStream):
         return self._crop(super().finish())
 
     def _crop(self, video: Tensor) -> Tensor:
+        video = video.clamp_(-1, 1)
         return video if self.size is None else video[..., : self.size[0], : self.size[1]]

@@ -13,11 +13,16 @@ from typer.core import TyperGroup
 from vidlatent import __version__
 from vidlatent.cli.decode import decode
 from vidlatent.cli.encode import encode
+from vidlatent.cli.encode_dataset import encode_dataset
+from vidlatent.cli.evaluate import evaluate
+from vidlatent.cli.generate import generate
 from vidlatent.cli.info import info
 from vidlatent.cli.models import models
 from vidlatent.cli.plan import plan
 from vidlatent.cli.reconstruct import reconstruct
 from vidlatent.cli.terminal import terminal
+from vidlatent.cli.train import train
+from vidlatent.cli.verify import verify
 from vidlatent.errors import VidlatentError
 
 _FAILED, _INTERRUPTED, _TERMINATED = 1, 130, 143
@@ -82,10 +87,19 @@ def _root(
 
 app.command(epilog="Example:  vidlatent reconstruct clip.mp4 -o out --memory 2GiB")(reconstruct)
 app.command(epilog="Example:  vidlatent encode clip.mp4 -o clip.safetensors --start 10 --stop 20")(encode)
+app.command("encode-dataset", epilog="Example:  vidlatent encode-dataset clips -o latents --frames 81 --size 480x832")(
+    encode_dataset
+)
 app.command(epilog="Example:  vidlatent decode clip.safetensors -o clip.mp4 --audio")(decode)
 app.command(epilog="Example:  vidlatent info clip.safetensors --json")(info)
 app.command(epilog="Example:  vidlatent models")(models)
+app.command(epilog="Example:  vidlatent verify latents --repair")(verify)
 app.command(epilog="Example:  vidlatent plan wan-2.1 --video 81x480x832 --memory 6GiB --direction decode")(plan)
+app.command(epilog="Example:  vidlatent evaluate clips -m vidlatent-tiny --baselines pca,h264 -o runs/eval")(evaluate)
+app.command(
+    epilog="Example:  vidlatent train configs/autoencoder/kl-f4x8x8.yaml data.folder=clips out=runs/kl --smoke"
+)(train)
+app.command(epilog="Example:  vidlatent generate bounce -o clip.mp4 --seconds 60")(generate)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal handlers take

@@ -30,12 +30,12 @@ class Comparison:
     """
 
     def __init__(self, paths: dict[str, Path], *, size: tuple[int, int], fps: Fraction, model: str) -> None:
-        self._captions = ("original", model, f"error x{_ERROR_GAIN}")
-        self._panels = Panels(size=size, captions=self._captions, error_gain=_ERROR_GAIN)
+        captions = ("original", model, f"error x{_ERROR_GAIN}")
+        self._panels = Panels(size=size, captions=captions, error_gain=_ERROR_GAIN)
         self._stills = Stills(count=_STILLS)
         self._psnr, self._ssim = PSNR(), SSIM() if min(size) >= _SMALLEST_FOR_SSIM else None
         self._frame_psnr = array("f")
-        self._video_name = paths["side_by_side"].name
+        self._video = paths["side_by_side"]
         self._reconstruction = VideoWriter(paths["reconstruction"], fps=fps)
         self._side_by_side = VideoWriter(paths["side_by_side"], fps=fps)
         self._start: Fraction | None = None
@@ -73,12 +73,12 @@ class Comparison:
         }
 
     def page(self, title: str, rows: dict[str, str]) -> str:
-        """The report as HTML."""
+        """The report as HTML, once the block has ended: it holds the video."""
         return clip_page(
             title,
             rows,
             frame_psnr=self._frame_psnr,
             stills=self._stills,
-            video=self._video_name,
-            captions=" | ".join(self._captions),
+            video=self._video,
+            panels=self._panels,
         )

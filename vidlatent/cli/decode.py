@@ -42,9 +42,9 @@ def decode(
     check_output(output, inputs=(latents,), keep_existing=keep_existing)
     from vidlatent.cli.loading import load_autoencoder
     from vidlatent.encode import decode_clip
-    from vidlatent.latents import open_latents
+    from vidlatent.latents import LatentClip
 
-    with open_latents(latents) as opened:
+    with LatentClip(latents) as opened:
         meta = opened.meta
     if audio and audio_from is None:
         audio_from = _encoded_clip(meta)

@@ -51,7 +51,7 @@ def encode(
     from vidlatent.cli.loading import load_autoencoder, stored_name
     from vidlatent.encode import encode_clip
     from vidlatent.io import open_video
-    from vidlatent.latents import open_latents
+    from vidlatent.latents import LatentClip
 
     open_video(clip).close()  # a wrong file is told before a model is loaded
     ae = load_autoencoder(model, device)
@@ -70,6 +70,6 @@ def encode(
             model_name=stored_name(model),
             progress=progress,
         )
-    with open_latents(output) as latents:
+    with LatentClip(output) as latents:
         record = latent_record(latents)
     terminal.result(record, latent_table(record))

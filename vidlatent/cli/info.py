@@ -14,21 +14,25 @@ from vidlatent.errors import InputError, LatentFileError
 if TYPE_CHECKING:
     from rich.table import Table
 
+_DATASET = "dataset.json"
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
 def info(
     thing: Annotated[
-        str, typer.Argument(help="A clip, a latent file, a model's name, folder or checkpoint.", metavar="THING")
+        str,
+        typer.Argument(help="A clip, a latent file or dataset, a model's name, folder or file.", metavar="THING"),
     ],
     verify: Annotated[bool, typer.Option("--verify", help="Compare a latent file with its checksum.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a clip, a latent file or a model is."""
+    """Say what a clip, a latent file, a latent dataset or a model is."""
     terminal.configure(as_json=as_json, debug=debug)
     path = Path(thing)
-    if not path.exists():
+    if "://" in thing or (path / _DATASET).exists():
+        record, table = _dataset(thing)
+    elif not path.exists():
         record, table = _named_model(thing)
     elif path.is_dir():
         record, table = _stored_model(thing)
@@ -37,6 +41,14 @@ def info(
     else:
         record, table = _clip(path)
     terminal.result(record, table)
+
+
+def _dataset(directory: str) -> tuple[dict[str, Any], Table]:
+    from vidlatent.cli.describe_dataset import dataset_record, dataset_table
+    from vidlatent.latents import LatentDataset
+
+    record = dataset_record(LatentDataset(directory))
+    return record, dataset_table(record)
 
 
 def _clip(path: Path) -> tuple[dict[str, Any], Table]:
@@ -51,7 +63,7 @@ def _clip(path: Path) -> tuple[dict[str, Any], Table]:
 def _tensors(path: Path, *, verify: bool) -> tuple[dict[str, Any], Table]:
     """A file of tensors: latents if it says so, weights otherwise."""
     from vidlatent.cli.describe import latent_record, latent_table
-    from vidlatent.latents import open_latents
+    from vidlatent.latents import LatentClip
     from vidlatent.latents.layout import claims_latents
 
     if not claims_latents(path):
@@ -59,7 +71,7 @@ def _tensors(path: Path, *, verify: bool) -> tuple[dict[str, Any], Table]:
             return _stored_model(str(path))
         except InputError as error:
             raise LatentFileError(f"{path}: neither latents nor a model: {error}") from error
-    with open_latents(path) as clip:
+    with LatentClip(path) as clip:
         if verify:
             clip.verify()
         record = latent_record(clip)

@@ -103,9 +103,9 @@ def _record(
     clip: Path, meta: LatentMeta, comparison: Comparison, paths: dict[str, Path], elapsed_seconds: float
 ) -> dict[str, Any]:
     from vidlatent.cli.describe import latent_record
-    from vidlatent.latents import open_latents
+    from vidlatent.latents import LatentClip
 
-    with open_latents(paths["latents"]) as latents:
+    with LatentClip(paths["latents"]) as latents:
         stored = latent_record(latents)
     figures = ("frames", "height", "width", "fps", "model", "fingerprint", "shape", "dtype", "latent_bytes")
     compression = ("bits_per_pixel", "compression", "value_compression")

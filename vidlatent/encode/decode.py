@@ -14,7 +14,7 @@ from vidlatent.encode.slabs import Progress, slab_plan
 from vidlatent.errors import LatentFileError
 from vidlatent.io import VideoWriter
 from vidlatent.io.sink import Codec
-from vidlatent.latents import LatentClip, open_latents
+from vidlatent.latents import LatentClip
 from vidlatent.streaming import Plan
 
 _ROUNDING_SECONDS = Fraction(1, 1000)
@@ -53,7 +53,7 @@ def decode_clip(
         VideoError: The video cannot be written.
         BudgetTooSmall: No slab fits.
     """
-    with open_latents(latents_path) as clip:
+    with LatentClip(latents_path) as clip:
         if not allow_other_model:
             check_fingerprint(clip, ae)
         total = clip.meta.num_frames

@@ -19,16 +19,18 @@ _SLAB_PIXELS = 2**23
 _ENDLESS = 2**20
 
 
-def slab_plan(ae: Autoencoder, direction: Direction, size: tuple[int, int], memory: int | str | None) -> Plan:
+def slab_plan(
+    ae: Autoencoder, direction: Direction, size: tuple[int, int], memory: int | str | None, *, batch: int = 1
+) -> Plan:
     """How frames of `size` (H, W) pixels are cut, whatever the clip's length; the plan's chunk is what to push at once.
 
-    With a budget, the thickest slabs that fit. Without, four latent frames' worth, fewer above 8 million pixels, at
-    least one: thicker slabs are no faster. Raises `BudgetTooSmall`.
+    `batch` clips go side by side. With a budget, the thickest slabs that fit. Without, four latent frames' worth, fewer
+    above 8 million pixels, at least one: thicker slabs are no faster. Raises `BudgetTooSmall`.
     """
     spec = ae.latent_spec
     grid = spec.latent_size(*size)
     if memory is not None:
-        shape = (1, 3, _ENDLESS, *size) if direction == "encode" else (1, spec.channels, _ENDLESS, *grid)
+        shape = (batch, 3, _ENDLESS, *size) if direction == "encode" else (batch, spec.channels, _ENDLESS, *grid)
         return ae.plan(shape, memory, direction, streaming=True)
     pixels = spec.stride[0] * size[0] * size[1]
     latent_frames = max(1, min(_LATENT_FRAMES, _SLAB_PIXELS // pixels))

@@ -19,15 +19,6 @@ from vidlatent.latents.meta import LatentMeta
 _BLOCK_BYTES = 2**20
 
 
-def open_latents(path: str | os.PathLike[str]) -> LatentClip:
-    """Open a clip's latents for reading; nothing but the header is read yet.
-
-    Raises:
-        LatentFileError: No such file; not latents, or of a later version; cut off or never finished.
-    """
-    return LatentClip(path)
-
-
 class LatentClip:
     """One clip's latents on disk: `read(start, stop)` gives frames, `meta` says what they are.
 

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from operator import eq
+from typing import overload
 
 from vidlatent.errors import InputError
 
 _INT64_MAX = 2**63 - 1
 
 
-class Ticks:
+class Ticks(Sequence[Fraction]):
     """Times in seconds, appended as they come; the unit becomes finer when a time asks for it."""
 
-    def __init__(self) -> None:
-        self.per_second = 1
-        self._ticks = array("q")
+    def __init__(self, ticks: Iterable[int] = (), *, per_second: int = 1) -> None:
+        self.per_second = per_second
+        self._ticks = array("q", ticks)
 
     def __len__(self) -> int:
         return len(self._ticks)
+
+    @overload
+    def __getitem__(self, at: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Fraction]: ...
+    def __getitem__(self, at: int | slice) -> Fraction | list[Fraction]:
+        if isinstance(at, slice):
+            return [tick * self.time_base for tick in self._ticks[at]]
+        return self._ticks[at] * self.time_base
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
 
     @property
     def time_base(self) -> Fraction:
@@ -48,6 +64,10 @@ class Ticks:
             self._ticks = array("q", (tick * finer for tick in self._ticks))
         self.per_second = per_second
         self._ticks.extend(ticks)
+
+    def tolist(self) -> list[int]:
+        """The ticks."""
+        return self._ticks.tolist()
 
     def tobytes(self) -> bytes:
         """The ticks as little-endian int64."""

@@ -21,8 +21,8 @@ from vidlatent.errors import InputError, LatentFileError
 from vidlatent.latents.layout import pack_header, pad_header, room_for
 from vidlatent.latents.meta import LatentMeta
 from vidlatent.latents.ticks import Ticks
-
-TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+from vidlatent.latents.values import TYPES as TYPES
+from vidlatent.latents.values import frames_first, to_stored
 
 # What the header may grow by between the first slab and the end: longer numbers, the hash, the time base.
 _SPARE_BYTES = 512
@@ -88,24 +88,12 @@ class LatentWriter:
 
     def _checked(self, latents: Tensor) -> Tensor:
         """Bring latents to (t, C, h, w) in the stored type, on the host."""
-        if latents.ndim == 5 and latents.shape[0] == 1:
-            latents = latents[0].transpose(0, 1)
         channels = self.meta.latent_spec["channels"] * (2 if self.meta.kind == "moments" else 1)
-        if latents.ndim != 4 or latents.shape[1] != channels or not latents.is_floating_point():
-            raise InputError(
-                f"latents are (1, {channels}, t, h, w) or (t, {channels}, h, w) floating point, "
-                f"got {latents.dtype} {tuple(latents.shape)}"
-            )
+        latents = frames_first(latents, channels)
         if self._shape and tuple(latents.shape[1:]) != self._shape:
             raise InputError(f"latent frames were {self._shape} and now are {tuple(latents.shape[1:])}")
-        stored = latents.detach().to("cpu", TYPES[self.meta.dtype])
-        if not torch.isfinite(stored).all():
-            wide = bool(torch.isfinite(latents).all())
-            why = f"too large for {self.meta.dtype}: store float32 or bfloat16" if wide else "NaN or infinite"
-            raise InputError(
-                f"{self._path}: latent frame {self.num_latent_frames} or one soon after holds values {why}"
-            )
-        return stored.contiguous()
+        where = f"{self._path}: latent frame {self.num_latent_frames} or one soon after"
+        return to_stored(latents, self.meta.dtype, where=where)
 
     def _write(self, frames: Tensor) -> None:
         if self._file is None:
@@ -170,7 +158,7 @@ class LatentWriter:
         file.close()
         self._partial.replace(self._path)
         self._closed = True
-        _sync_folder(self._path.absolute().parent)
+        sync_folder(self._path.absolute().parent)
 
     def abort(self) -> None:
         """Give up: remove what was written, leave an existing file of this name as it is."""
@@ -204,7 +192,7 @@ def _library_version() -> str:
         return "unknown"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename survive a power cut, where the system lets folders be synced."""
     if os.name != "posix":
         return

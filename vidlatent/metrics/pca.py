@@ -45,8 +45,15 @@ class PatchPCA:
         self.mean, self.basis, self.scale = mean.float(), vectors[:, order].float(), values[order].sqrt().float()
         return self
 
+    def encode(self, video: Tensor) -> Tensor:
+        """Codes (B, components, t, h, w) of a clip."""
+        return ((self._patches(video) - self.mean) @ self.basis).permute(0, 4, 1, 2, 3)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The clip of codes (B, components, t, h, w), clamped to [-1, 1]."""
+        patches = codes.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean
+        return self._unfold(patches.permute(0, 4, 1, 2, 3))[:, :, self.patch[0] - 1 :].clamp(-1.0, 1.0)
+
     def reconstruct(self, video: Tensor) -> Tensor:
         """Code a clip and decode it again, clamped to [-1, 1]."""
-        codes = (self._patches(video) - self.mean) @ self.basis
-        patches = codes @ self.basis.T + self.mean
-        return self._unfold(patches.permute(0, 4, 1, 2, 3))[:, :, self.patch[0] - 1 :].clamp(-1.0, 1.0)
+        return self.decode(self.encode(video))

@@ -1,76 +1,84 @@
-"""A page about one clip that needs no network and no server: figures, a curve over time, stills."""
+"""The frame of every page: one file with its style, its script, its data and its videos; it needs no network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import json
+import math
+import os
+from collections.abc import Mapping
 from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from vidlatent.report.stills import Stills, data_url
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --page: #fbfbfa; --faint: #6d7278; --line: #dcdedf; --mark: #0b6bcb; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e7e9; --page: #17191b; --faint: #9aa0a6; --line: #33373b; --mark: #6cb4ff; }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 72rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.35rem; margin: 0 0 1rem; } h2 { font-size: 1rem; margin: 2rem 0 .5rem; }
-table { border-collapse: collapse; } td { padding: .15rem 1.5rem .15rem 0; vertical-align: top; }
-td:first-child { color: var(--faint); white-space: nowrap; } td { overflow-wrap: anywhere; }
-img, video, svg { width: 100%; height: auto; display: block; }
-figure { margin: 0 0 .75rem; } figcaption, svg text { color: var(--faint); fill: var(--faint); font-size: .8rem; }
-svg line { stroke: var(--line); } svg polyline { stroke: var(--mark); fill: none; stroke-width: 1.5; }
-"""
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 1000, 220, 48, 24
-_MAX_POINTS = 800
+_DIGITS = 5
 
 
-def clip_page(
-    title: str, rows: Mapping[str, str], *, frame_psnr: Sequence[float], stills: Stills, video: str, captions: str
-) -> str:
-    """The HTML of a clip's report.
+def page(title: str, body: str, data: Mapping[str, Any], media: Mapping[str, Path]) -> str:
+    """HTML of a page.
 
-    `rows` are names and figures, `frame_psnr` decibels frame by frame, `video` the relative name of the side-by-side
-    video, and `captions` what its panels and those of the stills are.
+    `data` is what the script draws, plain JSON. `media` are videos and pictures by key, embedded as base64; the script
+    decodes one when it is asked for, so that a page with a hundred videos still opens at once.
     """
-    figures = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows.items())
-    pictures = "".join(
-        f'<figure><img src="{data_url(jpeg)}" alt="frame {index}"><figcaption>frame {index}</figcaption></figure>'
-        for index, jpeg in stills.chosen()
+    assets = files("vidlatent.report") / "assets"
+    style, script = ((assets / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    # "</" would end the element that holds the data.
+    text = json.dumps(_rounded(data), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    embedded = "".join(
+        f'<script type="text/plain" id="media-{escape(key)}">{base64.b64encode(path.read_bytes()).decode()}</script>\n'
+        for key, path in media.items()
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{_STYLE}</style></head><body>
-<h1>{escape(title)}</h1>
-<table>{figures}</table>
-<h2>PSNR of each frame, dB</h2>
-{_curve(frame_psnr)}
-<h2>{escape(captions)}</h2>
-<video src="{escape(video)}" controls muted loop playsinline></video>
-<h2>Stills</h2>
-{pictures}
+<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{style}</style></head><body>
+{body}
+<script type="application/json" id="data">{text}</script>
+{embedded}<script>{script}</script>
 </body></html>
 """
 
 
-def _curve(values: Sequence[float]) -> str:
-    """Values over frame numbers as an SVG line; of long clips, means over equal runs of frames."""
-    run = -(-len(values) // _MAX_POINTS)
-    means = [sum(part) / len(part) for part in (values[i : i + run] for i in range(0, len(values), run))]
-    low, high = min(means), max(means)
-    margin = max((high - low) * 0.1, 0.5)
-    low, high = low - margin, high + margin
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole or not at all, and return its path."""
+    partial = path.with_name(f".{path.name}.part{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
-    def place(index: int, value: float) -> tuple[float, float]:
-        x = _LEFT + (_WIDTH - _LEFT) * (index / max(len(means) - 1, 1))
-        return x, (_HEIGHT - _BOTTOM) * (high - value) / (high - low)
 
-    points = " ".join("{:.1f},{:.1f}".format(*place(index, value)) for index, value in enumerate(means))
-    lines = ""
-    for value in (low + (high - low) * part for part in (0.1, 0.5, 0.9)):
-        y = place(0, value)[1]
-        lines += f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        lines += f'<text x="0" y="{y + 4:.1f}">{value:.1f}</text>'
-    lines += f'<text x="{_LEFT}" y="{_HEIGHT - 4}">frame 0</text>'
-    lines += f'<text x="{_WIDTH}" y="{_HEIGHT - 4}" text-anchor="end">frame {len(values) - 1}</text>'
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{lines}<polyline points="{points}"/></svg>'
+PLAYER = """
+<div class="player" id="player">
+  <div class="stage">
+    <figure><div class="screen" id="wipe-screen"><canvas id="wipe-canvas"></canvas><span id="wipe-line"></span>
+      <span class="tag left">original</span><span class="tag right" id="candidate-tag"></span></div>
+      <figcaption><label class="slider">wipe
+        <input type="range" id="wipe" min="0" max="100" value="50" aria-label="Original to reconstruction">
+      </label></figcaption></figure>
+    <figure><div class="screen"><canvas id="error-canvas"></canvas><span class="tag left" id="error-tag"></span></div>
+      <figcaption id="readout" aria-live="off"></figcaption></figure>
+  </div>
+  <div class="controls">
+    <button id="play" type="button" aria-label="Play or pause">Play</button>
+    <input type="range" id="scrub" min="0" max="0" value="0" aria-label="Frame">
+    <output id="frame" for="scrub"></output>
+  </div>
+  <div class="chart" id="chart-frames"></div>
+  <p class="hint"><kbd>Space</kbd> plays, <kbd>&larr;</kbd> <kbd>&rarr;</kbd> step a frame, drag over the picture to
+  wipe<span class="many">, <kbd>1</kbd>&hairsp;&ndash;&hairsp;<kbd>9</kbd> choose a candidate</span>.</p>
+</div>
+"""
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to a few significant digits: pages are large enough. What is no number becomes null."""
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

@@ -25,7 +25,7 @@ class Panels:
 
     def __init__(self, *, size: tuple[int, int], captions: Sequence[str], error_gain: int = 8) -> None:
         height, width = size
-        self._gain = error_gain
+        self.gain, self.captions = error_gain, tuple(captions)
         shrink = min(1.0, (_MAX_WIDTH - 2 * _GAP) / (3 * width))
         self._panel = max(1, int(height * shrink)), max(1, int(width * shrink))
         rows, columns = self._panel
@@ -37,9 +37,14 @@ class Panels:
             left = index * (columns + _GAP)
             self._canvas[: self._caption_rows, left : left + columns] = _caption(caption, self._caption_rows, columns)
 
+    @property
+    def layout(self) -> dict[str, int]:
+        """Where a panel lies in a frame: its size, the rows above it, the columns between two."""
+        return {"width": self._panel[1], "height": self._panel[0], "top": self._caption_rows, "gap": _GAP}
+
     def compose(self, original: Tensor, reconstruction: Tensor) -> Tensor:
         """Frames of three panels, uint8 (T, h, w, 3), from two runs of frames, uint8 (T, H, W, 3)."""
-        error = (original.to(torch.int16) - reconstruction).abs().mul_(self._gain).clamp_(max=255).to(torch.uint8)
+        error = (original.to(torch.int16) - reconstruction).abs().mul_(self.gain).clamp_(max=255).to(torch.uint8)
         frames = self._canvas.repeat(len(original), 1, 1, 1)
         rows, columns = self._panel
         for index, panel in enumerate((original, reconstruction, error)):

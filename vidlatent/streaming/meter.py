@@ -22,14 +22,15 @@ class LiveStorage(TorchDispatchMode):
     The peak includes what an operator needs besides its answer while it runs on `device`, the kind of device ("cpu",
     "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
     neither. Where `elsewhere` is given, which says how much lies on other devices, `peak_everywhere_bytes` is the peak
-    with that.
+    with that. `at_peak` is what `here` said when most was needed.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         super().__init__()
         self.live_bytes = self.peak_bytes = self.calls = self.made_bytes = 0
         self.elsewhere: Callable[[], int] | None = None
-        self.peak_everywhere_bytes = 0
+        self.peak_everywhere_bytes = self._most = 0
+        self.here = self.at_peak = ""
         self.device = torch.device(device).type
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._fused = FusedKernels(self.device)
@@ -65,6 +66,8 @@ class LiveStorage(TorchDispatchMode):
                     self._see(tensor)
         needed = self.live_bytes + workspace(func, args, named, result, self.device)
         self.peak_bytes = max(self.peak_bytes, needed)
+        if needed > self._most:
+            self._most, self.at_peak = needed, self.here
         if self.elsewhere is not None:
             self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + self.elsewhere())
         return result

@@ -56,13 +56,14 @@ def plan_sweep(
     output_bytes: int = 0,
     held_bytes: int = 0,
     streaming: bool = False,
+    chunk: int | None = None,
 ) -> Plan:
     """Return the fastest plan found whose predicted peak fits `memory`.
 
     `shape` (B, C, T, H, W) is what is swept, `grain` the frames and rows that a slab is a multiple of, `output_bytes`
     the size of the whole answer, `held_bytes` what else lies in memory meanwhile. With `streaming` neither the clip nor
-    the answer is held, only slabs along T. State leaves the device only if nothing fits otherwise. Raises
-    `BudgetTooSmall`, naming the smallest peak found.
+    the answer is held, only slabs along T; with `chunk` these are so many frames thick. State leaves the device only if
+    nothing fits otherwise. Raises `BudgetTooSmall`, naming the smallest peak found.
     """
     budget, device = parse_bytes(memory), next(module.parameters()).device
     search = _Search(
@@ -74,7 +75,8 @@ def plan_sweep(
         streaming=streaming,
         cost_model=cost.CUDA if device.type == "cuda" else cost.CPU,
     )
-    for tier in _tiers(shape, grain, away="host" if device.type == "cuda" else "file", streaming=streaming):
+    away: Keep = "host" if device.type == "cuda" else "file"
+    for tier in _tiers_of(chunk, shape, grain, away) if chunk else _tiers(shape, grain, away, streaming=streaming):
         found = search.fastest(tier)
         if found:
             return found
@@ -83,8 +85,9 @@ def plan_sweep(
     if streaming:
         what, advice = f"a stream of {shape[3]}x{shape[4]} frames", ""
     raise BudgetTooSmall(
-        f"no plan keeps {what} within {budget} bytes: the smallest needs {smallest.peak_bytes} ({smallest}). "
-        f"Give at least that{advice}",
+        f"no plan keeps {what} within {budget} bytes: the smallest needs {smallest.peak_bytes} ({smallest}), "
+        f"{search.held} of them for weights and what else is held, most at layer "
+        f"{search.predictor.layer_at_peak(smallest)!r}. Give at least that{advice}",
         smallest_bytes=smallest.peak_bytes,
     )
 
@@ -169,6 +172,14 @@ def _tiers(shape: Shape, grain: tuple[int, int], away: Keep, *, streaming: bool)
         orders += [((H, T), chunk) for chunk in dict.fromkeys((few, finest))]
     for keep in dict.fromkeys(("device", away, "file")):
         yield [[Plan(axes, chunk=chunk, strip=strip, keep=keep) for strip in strips] for axes, chunk in orders]
+
+
+def _tiers_of(chunk: int, shape: Shape, grain: tuple[int, int], away: Keep) -> Iterator[list[list[Plan]]]:
+    """The same where the chunk is given: whole, then in strips, and state off the device."""
+    strips = [grain[1] * n for n in _STRIPS if grain[1] * n < shape[H]]
+    yield [[Plan((T,), chunk=chunk)]]
+    for keep in ("device", away):
+        yield [[Plan((T, H), chunk=chunk, strip=strip, keep=keep) for strip in strips]]
 
 
 def with_slack(counted: int, device: str) -> int:

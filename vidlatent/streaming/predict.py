@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vidlatent.streaming.engine import SlabStream
 from vidlatent.streaming.meter import LiveStorage, empty_clip
-from vidlatent.streaming.module import Local, Sweepable
+from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.state import Align, Gather, State, kept_in
 from vidlatent.streaming.window import H, T
@@ -46,6 +46,7 @@ class Predictor:
         self._known: dict[Plan, Needs] = {}
         self._lags: dict[int, float] = {}
         self._spans: dict[int, float] = {}
+        self._counter = LiveStorage(device)
 
     def needs(self, plan: Plan) -> Needs:
         """What the sweep that `plan` describes needs beside the weights, the clip and the answer."""
@@ -55,13 +56,32 @@ class Predictor:
             self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]
 
+    def layer_at_peak(self, plan: Plan) -> str:
+        """Name of the layer at work when the sweep that `plan` describes needs most."""
+        layers = {m: name for name, m in self.module.named_modules() if isinstance(m, (Local, Barrier, Pointwise))}
+
+        def enter(module: torch.nn.Module, _: object) -> None:
+            self._counter.here = layers[module]  # type: ignore[index]
+
+        hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
+        try:
+            self._sweep(plan) if plan.axes else self._whole()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return self._counter.at_peak
+
+    def _count(self) -> LiveStorage:
+        self._counter = LiveStorage(self.device)
+        return self._counter
+
     def _few(self, plan: Plan, axis: int) -> int:
         """Slabs along `axis` until all layers are at work and halos full, one like all others, and the last."""
         thickness = plan.thickness(axis)
         return min(ceil(self.shape[axis] / thickness), ceil(self._until_steady(axis) / thickness - 0.01) + 2)
 
     def _whole(self) -> Needs:
-        with torch.no_grad(), LiveStorage(self.device) as counter:
+        with torch.no_grad(), self._count() as counter:
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
         return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes)
 
@@ -80,7 +100,7 @@ class Predictor:
         uncut = prod(_cut(self.shape, outer, plan.thickness(outer))) * self.dtype.itemsize - slabs[0].nbytes
         stream = SlabStream(self.module, replace(plan, keep="file", budget_bytes=0))
         away = here = state = moved = 0
-        with torch.no_grad(), LiveStorage(self.device) as counter:
+        with torch.no_grad(), self._count() as counter:
             counter.elsewhere = lambda: stream.sweep.shelf.absent_bytes
             for index, slab in enumerate(slabs):
                 for strips in stream.rounds(slab.clone(), last=index == len(slabs) - 1):

@@ -15,6 +15,8 @@ from typing import Literal
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, named
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.tiles import Blocks
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Nearest, Residual, SiLU
 from vidlatent.nn.edges import Every, Pad
@@ -61,7 +63,15 @@ def build(config: AllegroConfig) -> Trees:
     """Both trees, with random weights."""
     channels = config.latent_channels
     spec = LatentSpec(channels, config.stride, "grouped", (0.0,) * channels, (1 / config.scaling_factor,) * channels)
-    return Trees(_encoder(config), _decoder(config), spec, has_logvar=True)
+    return Trees(
+        _encoder(config), _decoder(config), spec, has_logvar=True, upstream=Upstream(_blocks_of(config.stride))
+    )
+
+
+def _blocks_of(stride: tuple[int, int, int]) -> Blocks:
+    """24x320x320 that share 8 frames, 120 rows and 80 columns."""
+    t, h, w = stride
+    return Blocks((24 // t, 320 // h, 320 // w), (16 // t, 200 // h, 240 // w))
 
 
 def _encoder(config: AllegroConfig) -> Chain:

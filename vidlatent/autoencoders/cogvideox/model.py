@@ -16,6 +16,8 @@ from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.cogvideox.config import CogVideoXConfig
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.nn import Chain, Concat, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, SpaceToDepth, Trim
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.spatial_norm import SpatialNorm
@@ -27,7 +29,13 @@ _MIDDLE_BLOCKS = 2
 
 def build(config: CogVideoXConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True)
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True, upstream=_upstream(config))
+
+
+def _upstream(config: CogVideoXConfig) -> Upstream:
+    """Two latents at a time; tiles of 240 x 360 pixels that share a sixth of their rows, a fifth of their columns."""
+    rows, columns = 240 // config.spec.stride[1], 360 // config.spec.stride[2]
+    return Upstream(Chunks(2), Tiles((rows, columns), (rows - rows // 6, columns - columns // 5)))
 
 
 def _encoder(config: CogVideoXConfig) -> Chain:

@@ -10,6 +10,8 @@ from collections import OrderedDict
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.dc_ae.config import Activation, Block, DCAEConfig, Norm
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, SiLU, SpaceToDepth
 from vidlatent.nn.activations import ReLU
@@ -26,7 +28,8 @@ _EXPANSION = 4
 
 def build(config: DCAEConfig) -> Trees:
     """Both trees, with random weights. Raises `ModelError` where widths do not divide as shortcuts need."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False)
+    upstream = Upstream(tiles=Tiles.square(512, 448, config.spec.stride[1]))
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False, upstream=upstream)
 
 
 def _encoder(config: DCAEConfig) -> Chain:

@@ -15,7 +15,8 @@ class ImageKLConfig:
     Level `i` works at `widths[i]` channels; between two levels space is halved. A diffusion model is fed
     `(latents - shift_factor) * scaling_factor`, or `(latents - mean) / std * scaling_factor` where there are statistics
     per channel. `quant_conv` and `post_quant_conv` are the pointwise convolutions around the latents,
-    `middle_attention` is the attention at the latent grid. Raises `ModelError` where the fields contradict each other.
+    `middle_attention` is the attention at the latent grid, `sample_size` the size in pixels of images in training, and
+    of upstream's tiles. Raises `ModelError` where the fields contradict each other.
     """
 
     widths: tuple[int, ...] = (128, 256, 512, 512)
@@ -29,6 +30,7 @@ class ImageKLConfig:
     quant_conv: bool = True
     post_quant_conv: bool = True
     middle_attention: bool = True
+    sample_size: int = 512
 
     def __post_init__(self) -> None:
         if not self.widths or min(*self.widths, self.num_res_blocks, self.latent_channels, self.groups) < 1:
@@ -64,15 +66,25 @@ class ImageKLConfig:
 SD = ImageKLConfig()
 """8x8 with 4 channels, 84 million parameters: Stable Diffusion 1 and 2."""
 
-SDXL = ImageKLConfig(scaling_factor=0.13025)
+SDXL = ImageKLConfig(scaling_factor=0.13025, sample_size=1024)
 """The same architecture, trained anew."""
 
 SD3 = ImageKLConfig(
-    latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609, quant_conv=False, post_quant_conv=False
+    latent_channels=16,
+    scaling_factor=1.5305,
+    shift_factor=0.0609,
+    quant_conv=False,
+    post_quant_conv=False,
+    sample_size=1024,
 )
 """8x8 with 16 channels: Stable Diffusion 3 and 3.5."""
 
 FLUX = ImageKLConfig(
-    latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159, quant_conv=False, post_quant_conv=False
+    latent_channels=16,
+    scaling_factor=0.3611,
+    shift_factor=0.1159,
+    quant_conv=False,
+    post_quant_conv=False,
+    sample_size=1024,
 )
 """8x8 with 16 channels: FLUX.1."""

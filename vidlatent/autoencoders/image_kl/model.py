@@ -11,6 +11,8 @@ from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.config import ImageKLConfig
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, GroupNorm, Nearest, Residual, SiLU
 from vidlatent.streaming import Sweepable, Window
 
@@ -19,7 +21,9 @@ _EDGES = Window.centred(3)
 
 def build(config: ImageKLConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(image_encoder(config), _decoder(config), config.spec, has_logvar=True)
+    size, stride = config.sample_size, config.stride[1]
+    upstream = Upstream(tiles=Tiles.square(size, size - size // 4, stride))
+    return Trees(image_encoder(config), _decoder(config), config.spec, has_logvar=True, upstream=upstream)
 
 
 def image_encoder(config: ImageKLConfig) -> Chain:

@@ -22,11 +22,12 @@ _KEYS = ConfigKeys(
         "use_quant_conv": "quant_conv",
         "use_post_quant_conv": "post_quant_conv",
         "mid_block_add_attention": "middle_attention",
+        "sample_size": "sample_size",
     },
     fixed={"in_channels": 3, "out_channels": 3, "act_fn": "silu"},
     per_level={"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"},
-    ignored={"sample_size": 512, "force_upcast": True},
-    absent={"block_out_channels": [64], "layers_per_block": 1},
+    ignored={"force_upcast": True},
+    absent={"block_out_channels": [64], "layers_per_block": 1, "sample_size": 32},
 )
 
 

@@ -15,8 +15,10 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.ltx.config import LTXConfig, Step
 from vidlatent.autoencoders.ltx.timestep import ModulatedNorm, Modulation, NoiseInjection, TimeEmbedding, Timestep
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Clamp, Conv3d, DepthToSpace, Fit, LayerNorm, Residual, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, LayerNorm, Residual, SpaceToDepth, Trim
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.pixel_norm import PixelNorm
 from vidlatent.nn.resample import Factors
@@ -26,7 +28,8 @@ from vidlatent.streaming import Sweepable, T, Window
 def build(config: LTXConfig) -> Trees:
     """Both trees, with random weights."""
     spec = LatentSpec(config.latent_channels, config.stride, "single", config.mean, config.std)
-    return Trees(_encoder(config), _Decoder(config).tree(), spec, has_logvar=True)
+    upstream = Upstream(tiles=Tiles.square(512, 448, config.stride[1]))
+    return Trees(_encoder(config), _Decoder(config).tree(), spec, has_logvar=True, upstream=upstream)
 
 
 def _encoder(config: LTXConfig) -> Chain:
@@ -113,7 +116,6 @@ class _Decoder:
             **self._norm_out(dim),
             conv_out=self._conv(dim, config.video_channels),
             unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
-            clamp=Clamp(),
         )
 
     def _level(self, index: int, dim_in: int, depth: int, *, noisy: bool) -> Chain:

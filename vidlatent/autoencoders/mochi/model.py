@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.spec import LatentSpec
-from vidlatent.nn import Chain, Clamp, Conv3d, DepthToSpace, Fit, GroupNorm, Residual, SiLU, TemporalAttention, Trim
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Residual, SiLU, TemporalAttention, Trim
 from vidlatent.streaming import Pointwise, Sweepable, T, Window
 
 _GROUPS, _HEAD = 32, 32
@@ -27,7 +29,8 @@ _OCTAVES = (6, 7)
 def build(config: MochiConfig) -> Trees:
     """Both trees, with random weights."""
     spec = LatentSpec(config.latent_channels, config.stride, "single", config.mean, config.std)
-    return Trees(_encoder(config), _decoder(config), spec, has_logvar=True)
+    upstream = Upstream(tiles=Tiles.square(256, 192, config.stride[1]))
+    return Trees(_encoder(config), _decoder(config), spec, has_logvar=True, upstream=upstream)
 
 
 def _encoder(config: MochiConfig) -> Chain:
@@ -69,7 +72,6 @@ def _decoder(config: MochiConfig) -> Chain:
         silu=SiLU(),
         proj_out=Conv3d(widths[-1], 3),
         trim=Trim(T, before=config.stride[0] - 1),
-        clamp=Clamp(),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Clamp, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
 from vidlatent.nn.activations import ReLU, SoftClamp
 from vidlatent.streaming import Sweepable, T, Window
 
@@ -97,7 +97,6 @@ def _decoder(config: TAEHVConfig) -> Chain:
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
         trim=Trim(T, before=config.stride[0] - 1),
         signed=Scale([2.0] * 3, [-1.0] * 3),
-        clamp=Clamp(),
     )
 
 

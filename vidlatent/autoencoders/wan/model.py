@@ -9,15 +9,17 @@ form equals the cached chunks (one frame, then four by four) in which Wan is pub
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.wan.config import WanConfig
 from vidlatent.autoencoders.wan.shortcut import average_down, duplicate_up
 from vidlatent.nn import (
     Chain,
-    Clamp,
     Conv3d,
     DepthToSpace,
     FirstFrame,
@@ -35,7 +37,14 @@ from vidlatent.streaming import Sweepable, T, Window
 def build(config: WanConfig) -> Trees:
     """Both trees, with random weights."""
     spec = LatentSpec(config.latent_channels, config.stride, "single", config.mean, config.std)
-    return Trees(_encoder(config), _decoder(config), spec, has_logvar=True)
+    return Trees(_encoder(config), _decoder(config), spec, has_logvar=True, upstream=_upstream(config))
+
+
+def _upstream(config: WanConfig) -> Upstream:
+    """Tiles of 256 pixels, 192 apart: of folded pixels for the encoder of Wan 2.2, whose cross-fades are of patches."""
+    space, patch = config.stride[1], config.patch_size
+    tiles, folded = Tiles.square(256, 192, space, grain=patch), Tiles.square(256, 192, space // patch)
+    return Upstream(tiles=tiles, encoder_tiles=replace(folded, beyond=tiles.size))
 
 
 def _encoder(config: WanConfig) -> Chain:
@@ -64,7 +73,6 @@ def _decoder(config: WanConfig) -> Chain:
         norm_out=RMSNorm(dims[-1], silu=True),
         conv_out=_conv(dims[-1], config.video_channels),
         unpatch=DepthToSpace(patch) if config.patch_size > 1 else Chain(),
-        clamp=Clamp(),
     )
 
 

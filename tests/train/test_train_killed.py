@@ -1,0 +1,108 @@
+"""Runs as processes: killed at any moment and started again; several processes; the command itself."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from run_configs import values, write
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from vidlatent.cli.app import app
+from vidlatent.train import run
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "vidlatent", "train", str(config)]
+
+
+def curve(out: Path) -> list[dict]:
+    path = out / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run_and_kill(arguments: list[str], out: Path, steps: int, seconds: float) -> None:
+    """Let a run take `steps` more steps than it had, then some time, and kill it."""
+    had = max([line["step"] for line in curve(out)], default=0)
+    process = subprocess.Popen(arguments, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if max([line["step"] for line in _whole_lines(out)], default=0) >= had + steps:
+            time.sleep(seconds)
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _whole_lines(out: Path) -> list[dict]:
+    path = out / "log.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def assert_killed_equals_whole(clips: Path, tmp_path: Path, kills: int, steps: int) -> None:
+    stages = [{"name": "one", "steps": steps, "losses": {"l1": 1, "kl": 1e-6}}]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for out in (whole, killed):
+        write(tmp_path / f"{out.name}.yaml", values(clips, out, stages=stages, save_every=3))
+    rng = random.Random(0)
+    for _ in range(kills):
+        run_and_kill(command(tmp_path / "killed.yaml"), killed, rng.randint(1, steps // 2), rng.random() * 0.3)
+    for name in ("whole", "killed"):
+        assert run(tmp_path / f"{name}.yaml")["psnr"] > 0
+    want, got = (load_file(out / "model.safetensors") for out in (whole, killed))
+    assert want.keys() == got.keys()
+    assert all(torch.equal(want[name], got[name]) for name in want)
+    assert curve(killed) == curve(whole)
+
+
+def test_a_killed_run_goes_on_to_the_same_end(clips: Path, tmp_path: Path) -> None:
+    assert_killed_equals_whole(clips, tmp_path, kills=1, steps=20)
+
+
+@pytest.mark.slow
+def test_a_run_killed_many_times_goes_on_to_the_same_end(clips: Path, tmp_path: Path) -> None:
+    assert_killed_equals_whole(clips, tmp_path, kills=8, steps=60)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_model_on_different_clips(clips: Path, tmp_path: Path) -> None:
+    adversarial = {"width": 8, "depth": 1, "lecam": 0.01, "r1": 0.1, "adaptive": True}
+    stages = [
+        {"name": "one", "steps": 3, "losses": {"l1": 1, "kl": 1e-6}, "adversarial": adversarial},
+        {"name": "two", "steps": 3, "losses": {"l1": 1}, "trained": ["decoder"], "adversarial": adversarial},
+    ]
+    config = write(tmp_path / "run.yaml", values(clips, tmp_path / "out", stages=stages, accumulate=2))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    arguments = [*launch, "-m", "vidlatent", "train", str(config)]
+    subprocess.run(arguments, env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"}, check=True, timeout=500)
+    state = tmp_path / "out" / "checkpoints" / "step-00000006"
+    assert (state / "data-1.json").exists()
+    averages = [torch.load(state / f"average-{rank}", weights_only=True)["autoencoder"][1] for rank in (0, 1)]
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
+    assert [line["step"] for line in curve(tmp_path / "out") if "l1" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_command_says_what_is_wrong_in_one_line(clips: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", values(clips, tmp_path / "out"))
+    done = CliRunner().invoke(app, ["train", str(config), "data.frames=6"])
+    assert done.exit_code == 1
+    assert done.stderr.strip().splitlines() == ["error: data.frames=6: this model takes 1 + 4k frames: take 5 or 9"]
+
+
+def test_the_command_tells_progress_and_the_outcome_as_json(clips: Path, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.yaml", values(clips, tmp_path / "out"))
+    done = CliRunner().invoke(app, ["train", str(config), "stages.0.steps=2", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["psnr"] > 0
+    assert done.stderr.splitlines()[-1].startswith("one 2/2, ")

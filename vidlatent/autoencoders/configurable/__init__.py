@@ -1,0 +1,1 @@
+"""Autoencoders of the user's own making, put together from a configuration."""

@@ -1,0 +1,1 @@
+"""From rows to a latent dataset on one device: decode processes, batches of one shape, one writer."""

@@ -1,0 +1,63 @@
+"""What jobs need in memory, once a process: models, linear codes, extractors."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from vidlatent import metrics
+from vidlatent.autoencoders import load
+from vidlatent.errors import InputError
+from vidlatent.evaluate.baselines import CODECS, Bicubic, Codec, LinearCode, as_codec
+from vidlatent.evaluate.candidate import Candidate, Model
+from vidlatent.evaluate.job import Job, save_tensors
+from vidlatent.metrics import PatchPCA
+
+
+@lru_cache(maxsize=2)
+def load_distance(net: Any, weights: tuple[str, ...] | None) -> metrics.PerceptualDistance:
+    """The perceptual distance, once a process."""
+    return metrics.PerceptualDistance(net, weights)
+
+
+@lru_cache(maxsize=1)
+def load_features(name: str, weights: str | None) -> Any:
+    """The feature extractor, once a process."""
+    return metrics.load_extractor(name, weights)
+
+
+def load_candidate(job: Job) -> Candidate:
+    """The candidate of a job; models and linear codes are loaded once a process."""
+    subject = job.subject
+    if subject.kind == "model":
+        return _model(subject.origin, job.device, job.memory, job.protocol.size)
+    if subject.kind == "pca":
+        return _linear_code(subject.origin)
+    value = subject.value if subject.value is not None else job.rate
+    if value is None:
+        raise InputError(f"{subject.name}: {subject.matches} has no result on this clip to match: see its row")
+    return Codec(as_codec(subject.kind), value) if subject.kind in CODECS else Bicubic(value)
+
+
+@lru_cache(maxsize=2)
+def _model(origin: str, device: str, memory: str | int | None, size: tuple[int, int]) -> Model:
+    return Model(load(origin, device=device), memory, size)
+
+
+@lru_cache(maxsize=2)
+def _linear_code(path: str) -> LinearCode:
+    tensors = load_file(path)
+    patch = [int(side) for side in tensors["patch"]]
+    pca = PatchPCA((patch[0], patch[1], patch[2]), tensors["basis"].shape[1])
+    pca.mean, pca.basis, pca.scale = tensors["mean"], tensors["basis"], tensors["scale"]
+    return LinearCode(pca)
+
+
+def save_pca(pca: PatchPCA, path: Path) -> None:
+    """Write a fitted linear code."""
+    patch = torch.tensor(pca.patch)
+    save_tensors(path, {"mean": pca.mean, "basis": pca.basis, "scale": pca.scale, "patch": patch})

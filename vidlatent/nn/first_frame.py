@@ -1,0 +1,33 @@
+"""A rule for the first frame and another for all that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vidlatent.streaming import Sweep, Sweepable, T
+from vidlatent.streaming.state import concat
+
+
+class Apart(Sweepable):
+    """`first` of the first frame and `rest` of the others, both pointwise and with as many channels."""
+
+    def __init__(self, first: Sweepable, rest: Sweepable) -> None:
+        super().__init__()
+        self.first, self.rest = first, rest
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.idle:
+            return x
+        count = 1
+        if sweep and T in sweep.axes:
+            passed = sweep.state(self, T, _Passed)
+            count = 0 if passed.first else 1
+            passed.first = passed.first or x.shape[T] > 0
+        return concat([self.first(x[:, :, :count], sweep), self.rest(x[:, :, count:], sweep)], T)
+
+
+@dataclass
+class _Passed:
+    first: bool = False
