@@ -32,8 +32,12 @@ def half(ae: Autoencoder, x: Tensor, direction: str) -> int:
     return held + answer.nbytes + (plan.peak_bytes - held) // 2
 
 
+LONG = ("allegro", "cogvideox-2b", "mochi-1", "svd")
+"""Barriers at every level make these long to plan."""
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("preset", NARROW)
+@pytest.mark.parametrize("preset", [pytest.param(p, marks=[pytest.mark.slow] * (p in LONG)) for p in NARROW])
 def test_half_the_memory_gives_the_same_answer(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "with_slack", lambda counted, device: counted)  # more than all of so small a clip
     ae, seed = build(preset, **NARROW[preset]), torch.Generator().manual_seed(0)

@@ -168,7 +168,7 @@ def test_the_published_tiles_are_theirs(preset: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("preset", ["wan-2.1", "cogvideox-2b"])
+@pytest.mark.parametrize("preset", ["wan-2.1", pytest.param("cogvideox-2b", marks=pytest.mark.slow)])
 def test_a_budget_does_not_change_what_is_published(preset: str) -> None:
     ours = randomise(build(preset, **NARROW[preset]))
     ours.upstream = replace(ours.upstream, tiles=Tiles((12, 4), (8, 4)))

@@ -80,6 +80,7 @@ def plan_sweep(
         found = search.fastest(tier)
         if found:
             return found
+    search.price_the_rest()
     smallest = search.smallest
     what, advice = f"a clip of {shape[2]}x{shape[3]}x{shape[4]}", ", or stream the clip frame by frame"
     if streaming:
@@ -118,6 +119,7 @@ class _Search:
         self.predictor, self.budget, self.cost = predictor, budget, cost_model
         self.held, self.clip, self.answer, self.streaming = held, clip, answer, streaming
         self.smallest = Plan(peak_bytes=1 << 62)
+        self._hopeless: list[Plan] = []
 
     def fastest(self, groups: list[list[Plan]]) -> Plan | None:
         """The cheapest of the coarsest plans that fit."""
@@ -126,6 +128,9 @@ class _Search:
 
     def _coarsest(self, group: list[Plan]) -> Plan | None:
         """The first of a group, coarse to fine, that fits, by bisection: a thinner slab never needs more."""
+        if self._is_hopeless(group[-1]):
+            self._hopeless.append(group[-1])
+            return None
         found, low, high = self._priced(group[-1]), 0, len(group) - 1
         if found.peak_bytes > self.budget:
             return None
@@ -137,6 +142,22 @@ class _Search:
             else:
                 low = middle + 1
         return found
+
+    def _is_hopeless(self, plan: Plan) -> bool:
+        """Whether the outer axis's state alone, nearly that of a sweep along this axis only, is too much.
+
+        That sweep is quick to predict, and mostly was.
+        """
+        if len(plan.axes) < 2 or plan.keep != "device":
+            return False
+        outer = plan.axes[0]
+        alone = Plan((outer,), chunk=plan.chunk if outer == T else 0, strip=plan.strip if outer == H else 0)
+        return self._held(plan) + 0.9 * self.predictor.needs(alone).state_bytes > self.budget
+
+    def price_the_rest(self) -> None:
+        """Price what was hopeless, so that the smallest plan does not depend on the budget."""
+        for plan in self._hopeless:
+            self._priced(plan)
 
     def _held(self, plan: Plan) -> int:
         """What lies there beside the sweep: weights, clip and answer, or of the latter two a slab."""
@@ -155,7 +176,8 @@ class _Search:
 def _tiers(shape: Shape, grain: tuple[int, int], away: Keep, *, streaming: bool) -> Iterator[list[list[Plan]]]:
     """Tiers of groups of plans, each group coarse to fine: the whole clip, one axis, two, and state off the device.
 
-    An inner axis of frames is cut as thin as can be or a few times as thick; thinner saves little.
+    Two axes take long to predict, so that each order of them is a tier. An inner axis of frames is cut as thin as can
+    be or a few times as thick; thinner saves little.
     """
     chunks = [grain[0] * n for n in _CHUNKS if grain[0] * n < shape[T]] or [shape[T]]
     strips = [grain[1] * n for n in _STRIPS if grain[1] * n < shape[H]]
@@ -168,10 +190,11 @@ def _tiers(shape: Shape, grain: tuple[int, int], away: Keep, *, streaming: bool)
             [] if streaming else [Plan((H,), strip=strip, keep=keep) for strip in strips],
         ]
     orders: list[tuple[tuple[int, int], int]] = [((T, H), finest)]
-    if not streaming:
-        orders += [((H, T), chunk) for chunk in dict.fromkeys((few, finest))]
+    if not streaming:  # the fewest slabs first
+        orders = list(dict.fromkeys([((H, T), few), *orders, ((H, T), finest)]))
     for keep in dict.fromkeys(("device", away, "file")):
-        yield [[Plan(axes, chunk=chunk, strip=strip, keep=keep) for strip in strips] for axes, chunk in orders]
+        for axes, chunk in orders:
+            yield [[Plan(axes, chunk=chunk, strip=strip, keep=keep) for strip in strips]]
 
 
 def _tiers_of(chunk: int, shape: Shape, grain: tuple[int, int], away: Keep) -> Iterator[list[list[Plan]]]:
