@@ -24,11 +24,11 @@ from torch import Tensor
 import vidlatent as vl
 from vidlatent.diffusion.checkpoint import load_model
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.few_step import renoise
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.rollout import rollout
 from vidlatent.diffusion.samplers import euler
 from vidlatent.diffusion.schedule import Schedule, fifo, full_sequence
+from vidlatent.diffusion.stochastic import renoise
 from vidlatent.diffusion.worlds import Bounce, bootstrap, build_world, clip_measures
 from vidlatent.diffusion.worlds.stream import VALIDATION
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vidlatent.autoencoders import Autoencoder, load, save_pretrained
+from vidlatent.autoencoders import Autoencoder, Posterior, load, save_pretrained
 from vidlatent.autoencoders.diffusers_format import adapter
 from vidlatent.autoencoders.families import shapes_of, without_weights
 from vidlatent.testing import assert_streams_exactly, relative_error
@@ -60,6 +60,16 @@ def assert_files_go_both_ways(theirs: nn.Module, folder: Path) -> None:
     want = theirs.state_dict()
     assert back.state_dict().keys() == want.keys()
     assert all(torch.equal(tensor, want[name]) for name, tensor in back.state_dict().items())
+
+
+@torch.no_grad()
+def assert_any_clip_comes_back(ae: Autoencoder, frames: int, grid: tuple[int, ...]) -> Posterior:
+    """A clip whose size fits nothing has latents of `grid` (t, h, w) and comes back in its own shape."""
+    clip = noise(3, frames, 9, 14)
+    posterior = ae.encode(clip)
+    assert posterior.mean.shape == (1, ae.latent_spec.channels, *grid)
+    assert ae.decode(posterior.mean, num_frames=frames, size=posterior.size).shape == clip.shape
+    return posterior
 
 
 def assert_trees_stream(ae: Autoencoder, clip: Sequence[int], latents: Sequence[int], axes: Sequence[int]) -> None:

@@ -5,11 +5,11 @@ import torch
 from ring_world import FRAMES, RingLatents, descend, off_ring, places_taken, ring_config
 
 from vidlatent.diffusion.checkpoint import load_model, save_model
-from vidlatent.diffusion.few_step import renoise
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.rollout import rollout
 from vidlatent.diffusion.samplers import euler
 from vidlatent.diffusion.schedule import Schedule
+from vidlatent.diffusion.stochastic import renoise
 from vidlatent.errors import InputError, ModelError
 from vidlatent.train import distill_consistency, distill_dmd, distill_ladd, flow
 

@@ -7,7 +7,6 @@ from vidlatent.diffusion.cache import KVCache
 from vidlatent.diffusion.checkpoint import load_model, save_model
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT, VideoDiTConfig
-from vidlatent.diffusion.few_step import renoise
 from vidlatent.diffusion.guidance import Guidance, autoguidance, classifier, classifier_free, history
 from vidlatent.diffusion.masks import Causal, Full, Local, TeacherForcing
 from vidlatent.diffusion.memory import Partitioned
@@ -30,7 +29,7 @@ from vidlatent.diffusion.rollout import Rollout, rollout
 from vidlatent.diffusion.rope import Rope, riflex
 from vidlatent.diffusion.samplers import Past, Sampler, dpmpp_2m, euler, heun, unipc
 from vidlatent.diffusion.schedule import Schedule, autoregressive, fifo, full_sequence, pyramid, rolling
-from vidlatent.diffusion.stochastic import ancestral, corrected, euler_maruyama, langevin
+from vidlatent.diffusion.stochastic import ancestral, corrected, euler_maruyama, langevin, renoise
 from vidlatent.diffusion.times import auto_shift, logit_normal, mixture, sample_times, shift, time_grid, uniform
 
 __all__ = [

@@ -4,6 +4,7 @@ ancestral        z' = (1 - t') z_0 + sqrt(t'^2 - s^2) eps + s xi,
                  s^2 = eta^2 (t'^2 / t^2) (t^2 - t'^2 (1 - t)^2 / (1 - t')^2)        eta = 1: DDPM, eta = 0: Euler
 Euler-Maruyama   z' = z - d (v + churn/2 eps) + sqrt(churn t d) xi,  d = t - t'      dz = v dt - w/2 s dt + sqrt(w) dW
 Langevin         z <- z + k s + sqrt(2 k) xi,  s = -eps / t,  k = 2 (r |xi| / |s|)^2     (arXiv:2011.13456)
+multistep        z' = (1 - t') x + t' xi,  x = z - t v                               models distilled to few steps
 """
 
 from __future__ import annotations
@@ -107,3 +108,18 @@ def corrected(sampler: Sampler, *, ratio: float = 0.16, rounds: int = 1) -> Samp
 def _norm(x: Tensor) -> Tensor:
     """Length of each frame, `(B, 1, t, 1, 1)`."""
     return x.square().sum((1, 3, 4), keepdim=True).sqrt()
+
+
+def renoise(
+    predict: Predict,
+    z: Tensor,
+    t: Tensor,
+    t_next: Tensor,
+    past: Past | None = None,  # noqa: ARG001
+    *,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Past]:
+    """A `Sampler` of models that were distilled to few steps: each answers with a clean frame, which is noised anew."""
+    clean = z - per_frame(t, z) * predict(z, t)
+    ahead = torch.lerp(clean, noise_like(z, generator), per_frame(t_next, z))
+    return torch.where(per_frame(t_next < t, z) > 0, ahead, z), Past()

@@ -15,11 +15,11 @@ from torch import Tensor
 from vidlatent.autoencoders import Autoencoder
 from vidlatent.autoencoders.stream import DecoderStream
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.few_step import renoise
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.rollout import rollout
 from vidlatent.diffusion.samplers import euler
 from vidlatent.diffusion.schedule import Schedule
+from vidlatent.diffusion.stochastic import renoise
 from vidlatent.encode.slabs import Progress, slab_plan
 from vidlatent.errors import InputError
 from vidlatent.io import VideoWriter, open_video, to_float

@@ -16,11 +16,11 @@ from torch import Tensor
 from vidlatent.diffusion.checkpoint import load_model, save_model
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.few_step import renoise
 from vidlatent.diffusion.masks import Causal, TeacherForcing
 from vidlatent.diffusion.objective import per_frame
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.samplers import Sampler, euler
+from vidlatent.diffusion.stochastic import renoise
 from vidlatent.errors import InputError
 from vidlatent.train.diffusion_config import DiffusionConfig
 from vidlatent.train.diffusion_data import Batch, Latents
