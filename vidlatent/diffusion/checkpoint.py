@@ -30,19 +30,23 @@ def save_model(
     `metadata` is anything JSON can say (default: the model's own), for example the autoencoder's name and fingerprint.
     `weights` replaces the model's own, for example by their moving average.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
     header = {
         "format": _FORMAT,
         "config": dit.config.model_dump_json(),
         "metadata": json.dumps(dict(dit.metadata if metadata is None else metadata)),
     }
-    tensors = dit.state_dict() if weights is None else weights
+    return write_tensors(path, dit.state_dict() if weights is None else weights, header)
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
+    """Write a safetensors file to `path`, whole or not at all."""
+    from safetensors.torch import save_file
+
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{os.getpid()}")
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, header)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, dict(header))
         part.chmod(0o644)  # safetensors makes files for their owner alone
         os.replace(part, path)
     finally:

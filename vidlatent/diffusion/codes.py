@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vidlatent.config import RunConfig
 from vidlatent.diffusion.cache import KVCache
+from vidlatent.diffusion.checkpoint import write_tensors
 from vidlatent.diffusion.layers import EPS, Pass, SelfAttention, SwiGLU
 from vidlatent.diffusion.masks import Causal, Mask
 from vidlatent.diffusion.rope import Rope
@@ -154,12 +155,7 @@ def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torc
 
 def save_prior(model: CodeTransformer, path: str | Path) -> None:
     """Write a prior to one safetensors file with its configuration."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    part = Path(path).with_name(f".{Path(path).name}.part")
-    save_file(tensors, part, {"format": _FORMAT, "config": model.config.model_dump_json()})
-    part.replace(path)
+    write_tensors(path, model.state_dict(), {"format": _FORMAT, "config": model.config.model_dump_json()})
 
 
 def load_prior(path: str | Path) -> CodeTransformer:
