@@ -12,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
-from uuid import uuid4
 
 import torch
 from torch import Tensor
 
 from vidlatent.errors import InputError, LatentFileError
+from vidlatent.files import PartialFile
 from vidlatent.latents.layout import pack_header, pad_header, room_for
 from vidlatent.latents.meta import LatentMeta
 from vidlatent.latents.ticks import Ticks
@@ -53,8 +53,7 @@ class LatentWriter:
             raise LatentFileError(f"{self._path}: a folder has this name")
         if meta.dtype not in TYPES:
             raise InputError(f"dtype={meta.dtype!r}: expected one of {', '.join(TYPES)}")
-        # Beside the target, so that the last step is a rename within one file system.
-        self._partial = self._path.with_name(f".{self._path.stem}.{uuid4().hex[:8]}.part{self._path.suffix}")
+        self._partial = PartialFile(self._path, durable=True)
         self._file: BinaryIO | None = None
         self._shape: tuple[int, ...] = ()  # of one latent frame: (C, h, w)
         self._room = 0
@@ -100,7 +99,7 @@ class LatentWriter:
             self._shape = tuple(frames.shape[1:])
             self._room = room_for(self._header(), spare_bytes=_SPARE_BYTES)
             with self._naming_the_file():
-                self._file = self._partial.open("wb")
+                self._file = self._partial.path.open("wb")
                 self._file.write(bytes(self._room))
         self._put(frames.view(-1).view(torch.uint8).numpy().data)
         self.num_latent_frames += len(frames)
@@ -153,12 +152,9 @@ class LatentWriter:
     def _commit(self, file: BinaryIO) -> None:
         file.seek(0)
         file.write(pad_header(self._header(), self._room))
-        file.flush()
-        os.fsync(file.fileno())
         file.close()
-        self._partial.replace(self._path)
+        self._partial.commit()
         self._closed = True
-        sync_folder(self._path.absolute().parent)
 
     def abort(self) -> None:
         """Give up: remove what was written, leave an existing file of this name as it is."""
@@ -170,7 +166,7 @@ class LatentWriter:
                 with suppress(OSError):  # closing flushes, which a full disk refuses; the file goes anyway
                     self._file.close()
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._partial.discard()
 
     def __enter__(self) -> LatentWriter:
         return self
@@ -190,14 +186,3 @@ def _library_version() -> str:
         return metadata.version("vidlatent")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut, where the system lets folders be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from vidlatent.errors import LatentFileError
-from vidlatent.latents.writer import sync_folder
+from vidlatent.files import PartialFile, sync_folder
 
 _OPEN_MAPS = 256  # each holds a file descriptor, of which systems give 1024
 
@@ -121,30 +120,28 @@ class LocalFolder(Folder):
         return [(self.path / name).read_bytes() for name in names]
 
     def write(self, name: str, data: bytes) -> None:
-        with self._beside(name, data) as partial:
-            partial.replace(self.path / name)
+        path = self._with_parent(name)
+        with naming(path), PartialFile(path, durable=True) as partial:
+            partial.write_bytes(data)
 
     def create(self, name: str, data: bytes) -> None:
-        with self._beside(name, data) as partial, suppress(FileExistsError):
-            os.link(partial, self.path / name)
+        path = self._with_parent(name)
+        partial = PartialFile(path)
+        with naming(path):
+            try:
+                partial.path.write_bytes(data)
+                partial.sync()
+                with suppress(FileExistsError):
+                    os.link(partial.path, path)
+                    sync_folder(path.parent)
+            finally:
+                partial.discard()
 
-    @contextmanager
-    def _beside(self, name: str, data: bytes) -> Iterator[Path]:
-        """A file of `data` in the same folder, which is gone afterwards if it still has its own name."""
-        target = self.path / name
-        partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
-        try:
-            with naming(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with partial.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                yield partial
-                sync_folder(target.parent)
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+    def _with_parent(self, name: str) -> Path:
+        path = self.path / name
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def put(self, local: Path, name: str) -> None:
         local.replace(self.path / name)

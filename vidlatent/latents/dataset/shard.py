@@ -17,11 +17,11 @@ from io import RawIOBase
 from pathlib import Path
 
 from vidlatent.errors import LatentFileError
+from vidlatent.files import sync_folder
 from vidlatent.latents.dataset import tar
 from vidlatent.latents.dataset.folder import naming
 from vidlatent.latents.dataset.index import Entry, Segment, ShardIndex, pack_line, parse_index
 from vidlatent.latents.dataset.stats import ChannelStats
-from vidlatent.latents.writer import sync_folder
 
 PART, TAR, INDEX = ".tar.part", ".tar", ".index.jsonl"
 
