@@ -71,9 +71,9 @@ NARROW: dict[str, dict[str, Any]] = {
 
 
 @torch.no_grad()
-def theirs(preset: str) -> nn.Module:
+def theirs(preset: str, **overrides: Any) -> nn.Module:
     """diffusers' model of the narrow configuration, with random weights."""
     entry = CATALOG[preset]
-    config = type(entry.config)(**{**vars(entry.config), **NARROW[preset]})
+    config = type(entry.config)(**{**vars(entry.config), **NARROW[preset], **overrides})
     values = {key: value for key, value in adapter(entry.family).write_config(config).items() if key[0] != "_"}
     return randomise(getattr(diffusers, adapter(entry.family).class_name)(**values))

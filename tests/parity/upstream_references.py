@@ -12,19 +12,21 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from family_checks import noise, unclamped
+from family_checks import assert_equal, noise, unclamped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidlatent.autoencoders import Autoencoder
 from vidlatent.autoencoders.diffusers_format import Described, adapter, load_published
 from vidlatent.autoencoders.families import FAMILIES, shapes_of, without_weights
+from vidlatent.autoencoders.tiles import Runs, Tiles
+from vidlatent.autoencoders.upstream import run_as_published
 from vidlatent.testing import relative_error
 
 FOLDER = Path(__file__).parent / "references"
@@ -38,7 +40,8 @@ Theirs = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]
 class Source:
     """Whose code, which fields of our configuration make a narrow model, and the sizes that are compared.
 
-    `published` are those fields of the published model that are no defaults.
+    `published` are those fields of the published model that are no defaults. `cut` turns on theirs to take a clip in
+    parts, `small` makes ours take as small ones; that is compared on `large` clips and latents.
     """
 
     repository: str
@@ -47,6 +50,9 @@ class Source:
     latents: tuple[int, int, int]
     run: Callable[[Any], Theirs]
     published: Mapping[str, object] = field(default_factory=dict)
+    cut: Callable[[Any], None] | None = None
+    small: Callable[[Autoencoder], None] = lambda ours: None
+    large: tuple[tuple[int, int, int], tuple[int, int, int]] = ((33, 16, 16), (9, 2, 2))
 
 
 def drawn(name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float) -> Tensor:
@@ -70,11 +76,27 @@ def ours_at(family: str, values: Mapping[str, object], dtype: torch.dtype = torc
     return load_published(Described(family, config), tensors, "drawn", device="cpu", dtype=dtype)
 
 
-def inputs(family: str) -> tuple[Tensor, Tensor]:
-    """The clip and the latents of a reference."""
+def inputs(family: str, *, large: bool = False) -> tuple[Tensor, Tensor]:
+    """The clip and the latents of a reference, or of one in parts."""
     source = SOURCES[family]
     channels = FAMILIES[family].config(**source.narrow).latent_channels
-    return noise(3, *source.clip), noise(channels, *source.latents, seed=1)
+    clip, latents = source.large if large else (source.clip, source.latents)
+    return noise(3, *clip), noise(channels, *latents, seed=1)
+
+
+def answers_in_parts(ours: Autoencoder, clip: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    """What ours makes of them by `policy="upstream"`: moments, and every third row and column of the video."""
+    SOURCES[ours.family].small(ours)
+    moments, video = (
+        run_as_published(ours, way, x, None, "upstream") if ours.upstream.differs("upstream") else ours.tree(way)(x)
+        for way, x in (("encode", clip), ("decode", latents))
+    )
+    return {"moments_in_parts": moments, "video_in_parts": thinned(video)}
+
+
+def thinned(video: Tensor) -> Tensor:
+    """Every third row and column, which keeps the files small."""
+    return video[..., ::3, ::3]
 
 
 def answers(ours: Autoencoder, clip: Tensor, latents: Tensor) -> dict[str, Tensor]:
@@ -85,6 +107,18 @@ def answers(ours: Autoencoder, clip: Tensor, latents: Tensor) -> dict[str, Tenso
 def reference(family: str) -> dict[str, Tensor]:
     """What theirs made of them."""
     return load_file(FOLDER / f"{family}.safetensors")
+
+
+def assert_authors_answers_are_met(family: str) -> None:
+    """Ours at the narrow size, of whole clips and in parts, against what theirs made of them."""
+    ours = ours_at(family, SOURCES[family].narrow)
+    got = answers(ours, *inputs(family))
+    if SOURCES[family].cut is not None:
+        got |= answers_in_parts(ours, *inputs(family, large=True))
+    want = reference(family)
+    assert got.keys() == want.keys()
+    for name, tensor in want.items():
+        assert_equal(got[name], tensor, 1e-5)
 
 
 def _wf_vae(config: Any) -> Theirs:
@@ -171,6 +205,22 @@ def _vidtok(config: Any) -> Theirs:
     return model, model.encoder, model.decoder
 
 
+def _small_tiles(ours: Autoencoder) -> None:
+    """Four latents, three apart."""
+    ours.upstream = replace(ours.upstream, tiles=Tiles((4, 4), (3, 3)), tiled_runs=Runs(4, 3, single=False))
+
+
+def _tile_video_dc_ae(model: Any) -> None:
+    model.use_spatial_tiling = model.use_temporal_tiling = True
+    model.spatial_tile_latent_size = model.temporal_tile_latent_size = 4
+    model.spatial_tile_size, model.temporal_tile_size = 4 * model.spatial_compression_ratio, 16
+
+
+def _tile_lean_vae(model: Any) -> None:
+    model.tile_inference = True  # `set_tile_inference` leaves this one, and with it does nothing
+    model.set_tile_inference(True)
+
+
 SOURCES = {
     "wf-vae": Source(
         "github.com/PKU-YuanGroup/WF-VAE",
@@ -185,6 +235,7 @@ SOURCES = {
         (13, 16, 24),
         (3, 2, 3),
         _wf_vae,
+        cut=lambda model: model.enable_tiling(),
     ),
     "dc-ae-video": Source(
         "github.com/hpcaitech/Open-Sora",
@@ -199,6 +250,9 @@ SOURCES = {
         (8, 32, 64),
         (2, 1, 2),
         _video_dc_ae,
+        cut=_tile_video_dc_ae,
+        small=_small_tiles,
+        large=((20, 40, 24), (5, 5, 3)),
     ),
     "lean-vae": Source(
         "github.com/westlake-repl/LeanVAE",
@@ -214,6 +268,7 @@ SOURCES = {
         (9, 32, 24),
         (3, 4, 3),
         _lean_vae,
+        cut=_tile_lean_vae,
     ),
     "vidtok": Source(
         "github.com/microsoft/VidTok",
@@ -244,6 +299,11 @@ def main() -> None:
     clip, latents = noise(3, *source.clip), noise(ours.latent_spec.channels, *source.latents, seed=1)
     want = {"moments": encode(clip), "video": decode(latents)}
     got = answers(ours, clip, latents)
+    if source.cut is not None and not chosen.published:
+        source.cut(theirs)
+        parts = inputs(chosen.family, large=True)
+        want |= {"moments_in_parts": encode(parts[0]), "video_in_parts": thinned(decode(parts[1]))}
+        got |= answers_in_parts(ours, *parts)
     print(json.dumps({name: relative_error(got[name], tensor) for name, tensor in want.items()}))
     if not chosen.published:
         FOLDER.mkdir(exist_ok=True)

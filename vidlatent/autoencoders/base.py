@@ -249,7 +249,8 @@ class Autoencoder(nn.Module):
         """Raise `InputError` for a policy that this family does not have."""
         allowed = ["exact", "native", *(["upstream"] if self.upstream.has_tiles else [])]
         if policy not in allowed:
-            raise InputError(f"policy={policy!r}: family {self.family!r} has {', '.join(allowed)}")
+            why = f": {self.upstream.without_tiles}" if policy == "upstream" else ""
+            raise InputError(f"policy={policy!r}: family {self.family!r} has {', '.join(allowed)}{why}")
 
     def _check(self, x: Tensor, channels: int, wanted: str) -> None:
         if not isinstance(x, Tensor) or x.ndim != 5 or x.shape[1] != channels or not x.numel():

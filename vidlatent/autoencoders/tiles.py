@@ -42,11 +42,14 @@ class Tiles:
 class Runs:
     """Runs of `size` latents behind a first one, `step` from one to the next, cross-faded along time.
 
-    Every run is a clip of its own, whose first latent is left away but in the first run.
+    Every run is a clip of its own, whose first latent is left away but in the first run. With `single=False` no first
+    latent stands before the others, and none is left away. With `joined`, what does not fill a run is part of the last.
     """
 
     size: int
     step: int
+    single: bool = True
+    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,20 @@ def _place(tile: Tensor, out: Tensor, corner: list[int], tiles: Tiles, scales: t
 
 def in_runs(x: Tensor, out: Tensor, runs: Runs, scale: Scale, run: Run) -> Tensor:
     """Fill `out` run by run."""
-    before, position = None, 0
-    for start in range(0, x.shape[T], runs.step * scale.before):
-        part = x[:, :, start : start + runs.size * scale.before + 1]
-        one = run(part, 0 if before is None else before.nbytes)
+    before, position, extra, length = None, 0, int(runs.single), x.shape[T]
+    size, step = runs.size * scale.before + extra, runs.step * scale.before
+    starts = list(range(0, length, step))
+    if runs.joined and len(starts) > 1 and length - starts[-1] < size:
+        starts.pop()
+    for start in starts:
+        is_last = start == starts[-1]
+        stop = length if is_last and runs.joined else start + size
+        one = run(x[:, :, start:stop], 0 if before is None else before.nbytes)
         if before is not None:
-            one = one[:, :, 1:]
+            one = one[:, :, extra:]
             cross_fade(before, one, T, (runs.size - runs.step) * scale.after, 1)
-        count = min(runs.step * scale.after + (before is None), one.shape[T], out.shape[T] - position)
+        covered = one.shape[T] if is_last else runs.step * scale.after + (extra if before is None else 0)
+        count = min(covered, one.shape[T], out.shape[T] - position)
         out[:, :, position : position + count] = one[:, :, :count]
         before, position = one, position + count
     return out

@@ -28,32 +28,45 @@ Direction = Literal["encode", "decode"]
 
 @dataclass(frozen=True)
 class Chunks:
-    """`size` latents at a time, the remainder with the first: convolutions remember, norms over the clip do not."""
+    """`size` latents at a time, one more in the first: convolutions remember, norms over the clip do not.
+
+    What remains is a last chunk of its own, or with `remainder="first"` joins the first.
+    """
 
     size: int
+    remainder: Literal["first", "last"] = "last"
 
     def split(self, num_frames: int, stride: int) -> list[int]:
         """Frames of each chunk, `stride` of them a latent; the first frame is single where `stride` is not 1."""
         size = self.size * stride
-        count = max(num_frames // size, 1)
-        return [num_frames - (count - 1) * size, *[size] * (count - 1)]
+        if self.remainder == "first":
+            count = max(num_frames // size, 1)
+            return [num_frames - (count - 1) * size, *[size] * (count - 1)]
+        first = min(num_frames, size + 1)
+        whole, rest = divmod(num_frames - first, size)
+        return [first, *[size] * whole, *[rest] * (rest > 0)]
 
 
 @dataclass(frozen=True)
 class Upstream:
     """How a family is published: `always` is how clips are taken by themselves, `tiles` what `enable_tiling()` adds.
 
-    `encoder_tiles` are those of the encoder, where they differ.
+    `encoder_tiles` are those of the encoder, where they differ, and `tiled_runs` how frames are taken where tiles are
+    on. `chunks_equal` says that what can be turned on takes frames in chunks that make no difference. Where there is
+    nothing to turn on, `without_tiles` says why.
     """
 
     always: Runs | Chunks | Blocks | None = None
     tiles: Tiles | None = None
     encoder_tiles: Tiles | None = None
+    tiled_runs: Runs | None = None
+    chunks_equal: bool = False
+    without_tiles: str = "published code has no tiles"
 
     @property
     def has_tiles(self) -> bool:
-        """Whether published code tiles frames, by itself or when told to."""
-        return self.tiles is not None or isinstance(self.always, Blocks)
+        """Whether published code cuts a clip, by itself or when told to, for less memory."""
+        return self.tiles is not None or self.chunks_equal or isinstance(self.always, Blocks)
 
     def differs(self, policy: Policy) -> bool:
         """Whether `policy` is not the whole clip."""
@@ -62,6 +75,10 @@ class Upstream:
     def tiles_for(self, direction: Direction) -> Tiles | None:
         """The tiles of "encode" or "decode"."""
         return (self.encoder_tiles or self.tiles) if direction == "encode" else self.tiles
+
+    def along_time(self, policy: Policy) -> Runs | Chunks | Blocks | None:
+        """How frames are taken."""
+        return (self.tiled_runs if policy == "upstream" else None) or self.always
 
 
 @torch.no_grad()
@@ -72,7 +89,8 @@ def run_as_published(
 
     Within `memory`, that is clip, answer, tiles that wait for their neighbours, and one pass at a time.
     """
-    always, tiles = ae.upstream.always, ae.upstream.tiles_for(direction) if policy == "upstream" else None
+    always = ae.upstream.along_time(policy)
+    tiles = ae.upstream.tiles_for(direction) if policy == "upstream" else None
     budget = None if memory is None else parse_bytes(memory)
     t, h, w = (Scale(s, 1) if direction == "encode" else Scale(1, s) for s in ae.latent_spec.stride)
     if isinstance(always, Chunks):

@@ -35,7 +35,7 @@ def build(config: CogVideoXConfig) -> Trees:
 def _upstream(config: CogVideoXConfig) -> Upstream:
     """Two latents at a time; tiles of 240 x 360 pixels that share a sixth of their rows, a fifth of their columns."""
     rows, columns = 240 // config.spec.stride[1], 360 // config.spec.stride[2]
-    return Upstream(Chunks(2), Tiles((rows, columns), (rows - rows // 6, columns - columns // 5)))
+    return Upstream(Chunks(2, "first"), Tiles((rows, columns), (rows - rows // 6, columns - columns // 5)))
 
 
 def _encoder(config: CogVideoXConfig) -> Chain:

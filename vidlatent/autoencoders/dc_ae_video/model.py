@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.tiles import Runs, Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, SiLU, SpaceToDepth
 from vidlatent.nn.activations import ReLU
@@ -73,7 +75,10 @@ class VideoDCAEConfig:
 
 def build(config: VideoDCAEConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False)
+    time, space, _ = config.spec.stride
+    runs = Runs(32 // time, 24 // time, single=False)
+    upstream = Upstream(tiles=Tiles.square(256, 192, space), tiled_runs=runs)
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False, upstream=upstream)
 
 
 def _encoder(config: VideoDCAEConfig) -> Chain:

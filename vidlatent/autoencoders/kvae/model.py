@@ -1,8 +1,9 @@
 """KVAE 1.0's video autoencoder (Kandinsky Lab): causal convolutions, group norms over time and space.
 
 A clip is normalised as a whole here. Upstream takes 17 frames and then 16 at a time, 5 latents and then 4, and
-normalises each such chunk by itself: up to one chunk both agree. Upstream leaves the log-variances unused that its
-encoder makes, so the posterior is the mean.
+normalises each such chunk by itself: up to one chunk both agree. A last chunk of one latent alone keeps its frame rate
+upstream, and loses frames; here it does not. Upstream leaves the log-variances unused that its encoder makes, so the
+posterior is the mean.
 
 The decoder's norms are scaled and shifted by the latents at each position. These travel along as the last channels,
 and are enlarged with the activations.
@@ -16,6 +17,7 @@ from itertools import pairwise
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, SpaceToDepth, Trim
 from vidlatent.nn.channels import GroupMean, TakeChannels
@@ -25,6 +27,7 @@ from vidlatent.streaming import Sweepable, T, Window
 _GROUPS = 32
 _PAST = Window.causal(3, mode="replicate")
 _MIDDLE_BLOCKS = 2
+_CHUNK_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class KVAEConfig:
 
 def build(config: KVAEConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False)
+    chunks = Chunks(_CHUNK_FRAMES // config.time_stride)
+    upstream = Upstream(chunks, without_tiles="diffusers' enable_tiling() does nothing there")
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False, upstream=upstream)
 
 
 def _encoder(config: KVAEConfig) -> Chain:

@@ -17,6 +17,7 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.lean_vae.patches import STRIDE, patch, unpatch
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, Fit, LayerNorm, Residual
 from vidlatent.nn.channels import TakeChannels
@@ -55,7 +56,8 @@ class LeanVAEConfig:
 
 def build(config: LeanVAEConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True)
+    upstream = Upstream(chunks_equal=True)
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True, upstream=upstream)
 
 
 def _encoder(config: LeanVAEConfig) -> Chain:

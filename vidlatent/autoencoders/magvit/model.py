@@ -2,6 +2,9 @@
 
 Norms see one frame whole; in front of the clip stand copies of its first frame. Upstream runs the first frame and then
 four by four, remembering what its convolutions need, which this whole-clip form equals.
+
+Tiles fit together when encoding as they do when decoding; diffusers crops those of its encoder to the whole frame, and
+misplaces all but the first.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from itertools import pairwise
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.tiles import Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, Trim
 from vidlatent.streaming import T, Window
@@ -50,7 +55,8 @@ class MagvitConfig:
 
 def build(config: MagvitConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True)
+    upstream = Upstream(tiles=Tiles.square(512, 448, config.spec.stride[1]))
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True, upstream=upstream)
 
 
 def _encoder(config: MagvitConfig) -> Chain:

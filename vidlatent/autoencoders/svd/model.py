@@ -12,6 +12,7 @@ from itertools import pairwise
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, image_encoder, named
 from vidlatent.autoencoders.svd.config import SVDConfig
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual, SiLU
 from vidlatent.nn.gate import Gate
 from vidlatent.streaming import Window
@@ -21,7 +22,9 @@ _TEMPORAL_EPS = 1e-5
 
 def build(config: SVDConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(image_encoder(config.frames), _decoder(config), config.frames.spec, has_logvar=True)
+    upstream = Upstream(without_tiles="diffusers' enable_tiling() raises an error there")
+    frames = config.frames
+    return Trees(image_encoder(frames), _decoder(config), frames.spec, has_logvar=True, upstream=upstream)
 
 
 def _decoder(config: SVDConfig) -> Chain:

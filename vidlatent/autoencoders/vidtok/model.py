@@ -3,7 +3,8 @@
 Causal models keep the first frame single by copies of it in front of the clip, one latent being a whole group of frames
 inside; what the decoder makes of the copies is dropped. Version 1.1 doubles the frame rate by linear interpolation, the
 first frames by themselves. Latents are continuous, or rounded to few levels. The whole clip is the definition; the
-chunks that upstream can be told to run look ahead too little where they interpolate, and differ by that.
+chunks that upstream can be told to run begin interpolation anew behind the first latent, and differ by that. Models
+that are not causal take 16 frames at a time there, which `policy="upstream"` reproduces.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import double, frame_conv, named
+from vidlatent.autoencoders.tiles import Runs, Tiles
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.vidtok.config import VidTokConfig
 from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, LayerNorm, Nearest, Residual, SiLU, Trim
 from vidlatent.nn.edges import Pad
@@ -23,7 +26,11 @@ from vidlatent.streaming import PadMode, Sweepable, T, Window
 
 def build(config: VidTokConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=not config.discrete)
+    time, space, _ = config.spec.stride
+    runs = Runs(16 // time, 16 // time, single=False, joined=True) if config.time == "centred" else None
+    upstream = Upstream(tiles=Tiles.square(256, 256, space), tiled_runs=runs)
+    discrete = config.discrete
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=not discrete, upstream=upstream)
 
 
 def _encoder(config: VidTokConfig) -> Chain:

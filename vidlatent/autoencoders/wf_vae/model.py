@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import double, frame_conv, named
 from vidlatent.autoencoders.spec import LatentSpec
+from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.wf_vae.wavelets import haar, inverse_haar
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, Fit, FrameAttention, LayerNorm, Residual, SiLU, Trim
@@ -65,7 +66,8 @@ class WFVAEConfig:
 
 def build(config: WFVAEConfig) -> Trees:
     """Both trees, with random weights."""
-    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True)
+    upstream = Upstream(chunks_equal=True)
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=True, upstream=upstream)
 
 
 def _encoder(config: WFVAEConfig) -> Chain:
