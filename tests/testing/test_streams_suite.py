@@ -139,3 +139,14 @@ def test_relative_error() -> None:
     assert relative_error(torch.ones(0), torch.zeros(0)) == 0
     for got in (torch.tensor([1.0, -4.0, math.nan]), torch.tensor([math.inf, -4.0, 0.0])):
         assert not relative_error(got, want) <= 1e-5
+
+
+@pytest.mark.parametrize("axes", [["T", "H", "TH"], [T, H, (T, H)], [(T,), [H], ("T", "H")], "TH"])
+def test_axes_are_written_as_one_likes(axes: list) -> None:
+    assert assert_streams_exactly(right().double(), clip(), axes, partitions=1) <= 1e-12
+
+
+@pytest.mark.parametrize("axes", [["W"], [4], ["TT"], [()]])
+def test_axes_that_are_none(axes: list) -> None:
+    with pytest.raises(ValueError, match="'TH' and 'HT'"):
+        assert_streams_exactly(right().double(), clip(), axes)
