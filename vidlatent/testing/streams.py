@@ -70,10 +70,11 @@ def assert_streams_exactly(
 
 def _order(axes: int | str | Sequence[int]) -> tuple[int, ...]:
     """Swept axes, outer first, from any of the ways to write them."""
-    order = (axes,) if isinstance(axes, int) else tuple(_LETTERS.get(axis, axis) for axis in axes)
-    if order not in ALL_AXES:
-        raise ValueError(f"axes={axes!r}: an order is one of 'T', 'H', 'TH' and 'HT', or as numbers, T = {T}, H = {H}")
-    return order
+    given = (axes,) if isinstance(axes, int) else tuple(_LETTERS.get(axis, axis) for axis in axes)
+    for order in ALL_AXES:
+        if order == given:
+            return order
+    raise ValueError(f"axes={axes!r}: an order is one of 'T', 'H', 'TH' and 'HT', or as numbers, T = {T}, H = {H}")
 
 
 def _sweep(
