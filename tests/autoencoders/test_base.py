@@ -65,6 +65,23 @@ def test_streams_equal_the_whole_clip(ae: vl.Autoencoder, chunks: list[int]) -> 
     assert relative_error(torch.cat(pieces, 2), ae.decode(posterior.mean)) <= 1e-5
 
 
+def test_one_stream_feeds_another(ae: vl.Autoencoder) -> None:
+    video = torch.rand(1, 3, 13, 24, 16) * 2 - 1
+    encoder, decoder = ae.stream_encoder(), ae.stream_decoder()
+    frames = [decoder.push(encoder.push(video[:, :, :0]))]
+    frames += [decoder.push(encoder.push(frame)) for frame in video.split(1, 2)]  # mostly there is nothing yet
+    frames += [decoder.push(encoder.finish()), decoder.finish()]
+    assert relative_error(torch.cat(frames, 2), ae.decode(ae.encode(video).mean)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(3, 4, 16, 16), torch.zeros(1, 3, 4, 16, 16).byte(), torch.zeros(1, 4, 1, 8, 8)]
+)
+def test_a_stream_refuses_what_is_no_video(ae: vl.Autoencoder, wrong: torch.Tensor) -> None:
+    with pytest.raises(vl.InputError, match=r"expected video \(B, 3, T, H, W\)"):
+        ae.stream_encoder().push(wrong)
+
+
 def test_a_stream_goes_on_from_its_saved_state(ae: vl.Autoencoder) -> None:
     video = torch.rand(1, 3, 17, 24, 16)
     straight, first, second = ae.stream_encoder(), ae.stream_encoder(), ae.stream_encoder()

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from operator import lt
 from typing import Literal
 
 import torch
@@ -119,7 +120,7 @@ class Autoencoder(nn.Module):
         through `encoder` and `decoder` themselves. Raises `InputError` for anything else than a clip, `BudgetTooSmall`
         if nothing fits.
         """
-        self._check(video, 3, "video (B, 3, T, H, W) in [-1, 1]")
+        self.check("encode", video)
         self.check_policy(policy)
         with _gradients_for(video):
             moments = self._by_policy("encode", video, memory, plan, policy)
@@ -145,8 +146,7 @@ class Autoencoder(nn.Module):
         fit the strides (a `Posterior` carries both). Gradients flow as in `encode`. Raises `InputError` where they ask
         for more than the latents hold.
         """
-        spec = self.latent_spec
-        self._check(latents, spec.channels, f"latents (B, {spec.channels}, t, h, w)")
+        self.check("decode", latents)
         self.check_policy(policy)
         frames, height, width = self._extent(latents, num_frames, size)
         with _gradients_for(latents):
@@ -252,8 +252,12 @@ class Autoencoder(nn.Module):
             why = f": {self.upstream.without_tiles}" if policy == "upstream" else ""
             raise InputError(f"policy={policy!r}: family {self.family!r} has {', '.join(allowed)}{why}")
 
-    def _check(self, x: Tensor, channels: int, wanted: str) -> None:
-        if not isinstance(x, Tensor) or x.ndim != 5 or x.shape[1] != channels or not x.numel():
+    def check(self, direction: Direction, x: Tensor, *, fewest_frames: int = 1) -> None:
+        """Raise `InputError` for what is no video to encode, or no latents to decode."""
+        channels = 3 if direction == "encode" else self.latent_spec.channels
+        wanted = "video (B, 3, T, H, W) in [-1, 1]" if direction == "encode" else f"latents (B, {channels}, t, h, w)"
+        least = (1, channels, fewest_frames, 1, 1)
+        if not isinstance(x, Tensor) or x.ndim != 5 or x.shape[1] != channels or any(map(lt, x.shape, least)):
             given = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"expected {wanted}, got {given}")
         if not x.is_floating_point():

@@ -78,6 +78,10 @@ class _FrameStream:
 
     @torch.no_grad()
     def _push(self, slab: Tensor) -> Tensor:
+        self.ae.check(self.direction, slab, fewest_frames=0)
+        if not slab.shape[T]:  # another stream's answer, most likely, that has nothing yet
+            batch, channels, _, *size = self.ae.answer_shape(self.direction, (*slab.shape[:T], 1, *slab.shape[3:]))
+            return torch.empty(batch, channels, 0, *size, dtype=self.ae.dtype, device=self.ae.device)
         if self._slabs is None:
             self._slabs = SlabStream(self._module, self._plan(slab))
         slab = self.ae.prepare(slab)
@@ -97,7 +101,10 @@ class EncoderStream(_FrameStream):
     direction = "encode"
 
     def push(self, video: Tensor) -> Tensor:
-        """Feed frames (B, 3, T, H, W) in [-1, 1]; returns moments complete so far (B, C or 2C, t, h, w), t maybe 0."""
+        """Feed frames (B, 3, T, H, W) in [-1, 1]; returns moments complete so far (B, C or 2C, t, h, w), t maybe 0.
+
+        Raises `InputError` for what `Autoencoder.encode` refuses, but no frames may come too.
+        """
         return self._push(video)
 
 
@@ -113,7 +120,10 @@ class DecoderStream(_FrameStream):
         self.size = size
 
     def push(self, latents: Tensor) -> Tensor:
-        """Feed latents (B, C, t, h, w); returns frames complete so far (B, 3, T, H, W), T maybe 0."""
+        """Feed latents (B, C, t, h, w); returns frames complete so far (B, 3, T, H, W), T maybe 0.
+
+        Raises `InputError` for what `Autoencoder.decode` refuses, but no latents may come too.
+        """
         return self._crop(self._push(latents))
 
     def finish(self) -> Tensor:
