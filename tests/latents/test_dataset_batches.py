@@ -50,6 +50,7 @@ def test_batches_are_those_windows(dataset: LatentDataset) -> None:
             assert torch.equal(batch["latents"][row], expected.transpose(0, 1))
             assert batch["meta"][row] == dataset.meta(clip)
             assert batch["captions"][row] == dataset.meta(clip).caption
+        assert list(batch["meta"]) == [batch["meta"][row] for row in range(len(batch["meta"]))]
     bare = next(iter(dataset.batches(frames=5, with_meta=False)))
     assert not {"meta", "captions"} & set(bare)
 

@@ -86,15 +86,19 @@ def test_spans_of_seconds(stored: LatentDataset) -> None:
     assert len(stored.window(i, *stored.span(i, 100, 200))) == 0
 
 
-def test_a_window_is_read_where_it_is_to_lie(stored: LatentDataset) -> None:
-    i = stored.find(helpers.key(2))
-    out = torch.zeros(2, 6, 3, 5, 7)
-    stored.read(i, 3, out[1])
+def test_windows_are_read_where_they_are_to_lie(stored: LatentDataset) -> None:
+    i, j = stored.find(helpers.key(2)), stored.find(helpers.key(1))
+    out = torch.zeros(3, 6, 3, 5, 7)
+    stored.read([(i, 3), (i, 0)], out[1:])
     assert torch.equal(out[1], helpers.latents(2, 12)[3:9])
+    assert torch.equal(out[2], helpers.latents(2, 12)[:6])
     assert not out[0].any()
-    for wrong in (out[0, :, :2], out[1].half(), out[1].transpose(2, 3)):
-        with pytest.raises(InputError, match="is read into contiguous"):
-            stored.read(i, 3, wrong)
+    two = [(i, 3), (i, 0)]
+    for wrong in (out, out[1:].half(), out[1:].transpose(3, 4), out[1:, :, :2]):
+        with pytest.raises(InputError, match=r"windows are read into|clip .* has latents of"):
+            stored.read(two, wrong)
+    with pytest.raises(InputError, match=rf"clip {j}: asked for latent frames \[9, 15\)"):
+        stored.read([(i, 0), (j, 9)], out[1:])
 
 
 @quick

@@ -44,7 +44,7 @@ class RemoteFolder(Folder):
         except FileNotFoundError:
             return None
 
-    def read_into(self, target: np.ndarray, name: str, position: int) -> None:
+    def read_into(self, name: str, position: int, target: np.ndarray) -> None:
         try:
             data = self._fs.cat_file(self._path(name), start=position, end=position + len(target))
         except FileNotFoundError as error:

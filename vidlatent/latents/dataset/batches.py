@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from vidlatent.errors import InputError
 from vidlatent.latents.dataset.epoch import EpochPlan
+from vidlatent.latents.dataset.meta import Descriptions
 
 if TYPE_CHECKING:
     from vidlatent.latents.dataset.reader import LatentDataset
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class LatentBatches(IterableDataset[dict[str, Any]]):
     """Batches of equal shape, the same ones in the same order however many workers read them.
 
-    A batch is a dict: `latents` (B, C, t, h, w) as models take them, `starts` (B,) latent frames, lists of `keys`,
-    `captions` and `meta`, and `state`. Give it to a `DataLoader` with `batch_size=None`:
+    A batch is a dict: `latents` (B, C, t, h, w) as models take them, `starts` (B,) latent frames, lists of `keys`
+    and `captions`, a `ClipMeta` for each in `meta`, and `state`. Give it to a `DataLoader` with `batch_size=None`:
 
         batches = vl.open_latents("latents", normalize="spec").batches(frames=16, batch_size=8)
         loader = DataLoader(batches, batch_size=None, num_workers=4)
@@ -103,7 +104,7 @@ class LatentBatches(IterableDataset[dict[str, Any]]):
 
     def _batch(self, epoch: int, position: int, step: Any) -> dict[str, Any]:
         per_rank = len(step) // self.plan.world_size
-        mine = step[self.rank * per_rank : (self.rank + 1) * per_rank].tolist()
+        mine = list(map(tuple, step[self.rank * per_rank : (self.rank + 1) * per_rank].tolist()))
         batch: dict[str, Any] = {
             "latents": self._latents(epoch, mine).transpose(1, 2),
             "starts": torch.tensor([start for _, start in mine]),
@@ -111,17 +112,16 @@ class LatentBatches(IterableDataset[dict[str, Any]]):
             "state": self._state(epoch, position + 1),
         }
         if self.with_meta:
-            batch["meta"] = [self.dataset.meta(clip) for clip, _ in mine]
-            batch["captions"] = [meta.caption for meta in batch["meta"]]
+            batch["meta"] = Descriptions([self.dataset.meta_json(clip) for clip, _ in mine])
+            batch["captions"] = batch["meta"].captions
         return batch
 
-    def _latents(self, epoch: int, windows: list[list[int]]) -> Tensor:
+    def _latents(self, epoch: int, windows: list[tuple[int, int]]) -> Tensor:
         """(B, t, C, h, w), read where they are to lie."""
         length = self.plan.length(windows[0][0], self.dataset.columns)
         shape = self.dataset.shape(windows[0][0])[1:]
         stored = torch.empty((len(windows), length, *shape), dtype=self.dataset.dtype)
-        for out, (clip, start) in zip(stored, windows, strict=True):
-            self.dataset.read(clip, start, out)
+        self.dataset.read(windows, stored)
         transform = self.dataset.transform
         if transform.changes_nothing:
             return stored

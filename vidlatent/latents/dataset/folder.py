@@ -37,7 +37,7 @@ class Folder(ABC):
         """Bytes of a file, None where there is none."""
 
     @abstractmethod
-    def read_into(self, target: np.ndarray, name: str, position: int) -> None:
+    def read_into(self, name: str, position: int, target: np.ndarray) -> None:
         """Fill `target`, bytes, from a place in a file. Raises `LatentFileError` where it has not that many."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Folder(ABC):
     def read_bytes(self, name: str, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a file."""
         target = np.empty(stop - start, np.uint8)
-        self.read_into(target, name, start)
+        self.read_into(name, start, target)
         return target.tobytes()
 
     def blocks(self, name: str, start: int, stop: int, *, block_bytes: int = 2**22) -> Iterator[bytes]:
@@ -95,11 +95,16 @@ class LocalFolder(Folder):
         except FileNotFoundError:
             return None
 
-    def read_into(self, target: np.ndarray, name: str, position: int) -> None:
+    def read_into(self, name: str, position: int, target: np.ndarray) -> None:
+        np.copyto(target, np.frombuffer(self._mapped(name, position + len(target)), np.uint8, len(target), position))
+
+    def read_bytes(self, name: str, start: int, stop: int) -> bytes:
+        return self._mapped(name, stop)[start:stop]
+
+    def _mapped(self, name: str, num_bytes: int) -> mmap.mmap:
+        """A file of at least so many bytes."""
         mapped = self._maps.get(name)
-        if mapped is None or len(mapped) < position + len(target):
-            mapped = self._map(name, position + len(target))
-        np.copyto(target, np.frombuffer(mapped, np.uint8, len(target), position))
+        return self._map(name, num_bytes) if mapped is None or len(mapped) < num_bytes else mapped
 
     def _map(self, name: str, num_bytes: int) -> mmap.mmap:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -77,9 +78,13 @@ class ClipMeta:
     @classmethod
     def from_json(cls, text: str | bytes) -> ClipMeta:
         """Inverse of `to_json`. Raises `LatentFileError` where the text is not of that form."""
-        try:
-            record = json.loads(text)
-            source: dict[str, Any] = record["source"]
+        return cls.from_record(parse(text))
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ClipMeta:
+        """The same from the JSON object."""
+        with _told():
+            source: dict[str, Any] = dict(record["source"])
             for name in _FRACTIONS:
                 source[name] = None if source[name] is None else Fraction(source[name])
             source["size"] = tuple(source["size"]) if source["size"] else None
@@ -92,8 +97,46 @@ class ClipMeta:
                 caption=record["caption"],
                 columns=record["columns"],
             )
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            raise LatentFileError(f"a clip's description is damaged: {error}") from error
+
+
+class Descriptions:
+    """What travels with the clips of a batch, one for each; parsed when it is looked at, as most are not.
+
+    No `Sequence`: a `DataLoader` looks into those when it pins memory.
+    """
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._records = [parse(text) for text in texts]
+
+    @property
+    def captions(self) -> list[str]:
+        """Captions alone."""
+        with _told():
+            return [record["caption"] for record in self._records]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, row: int) -> ClipMeta:
+        return ClipMeta.from_record(self._records[row])
+
+    def __iter__(self) -> Iterator[ClipMeta]:
+        return map(ClipMeta.from_record, self._records)
+
+
+def parse(text: str | bytes) -> dict[str, Any]:
+    """A clip's JSON object. Raises `LatentFileError` where it is none."""
+    with _told():
+        record = json.loads(text)
+        return {**record}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise LatentFileError(f"a clip's description is damaged: {error}") from error
 
 
 def content_key(

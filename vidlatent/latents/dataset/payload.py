@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -61,36 +61,15 @@ def read_type(settings: DatasetSettings) -> torch.dtype:
     return TYPES.get(settings.dtype, torch.float32)
 
 
-def read_frames(
-    out: Tensor, folder: Folder, name: str, runs: Sequence[tuple[int, int]], start: int, *, coded: bool
-) -> None:
-    """Fill `out` (t, C, h, w) with latent frames [start, start + t) of a clip.
-
-    One contiguous read for each segment they touch. `runs` are the clip's segments: the byte where each one's frames
-    begin, and how many they are. `coded`: they are int8, and `out` is float32.
-    """
-    frames = torch.empty(out.shape, dtype=torch.int8) if coded else out
-    raw = frames.view(torch.uint8).numpy().reshape(-1)
-    count = out.shape[0]
-    row_bytes = len(raw) // count if count else 0
-    stop, position, done = start + count, 0, 0
-    for data, length in runs:
-        first, last = max(start, position), min(stop, position + length)
-        if first < last:
-            end = done + last - first
-            target = raw[done * row_bytes : end * row_bytes]
-            folder.read_into(target, name, data + (first - position) * row_bytes)
-            if coded:
-                levels = _levels(folder, name, data, out.shape[1])
-                out[done:end] = from_codes(frames[done:end], *levels)
-            done = end
-        position += length
+def bytes_of(frames: Tensor) -> np.ndarray:
+    """The memory of a contiguous tensor, flat."""
+    return frames.view(torch.uint8).numpy().reshape(-1)
 
 
-def _levels(folder: Folder, name: str, data: int, channels: int) -> tuple[Tensor, Tensor]:
+def levels(folder: Folder, name: str, data: int, channels: int) -> tuple[Tensor, Tensor]:
     """Scale and offset of an int8 segment; `pack` puts offset, then scale, just before the codes."""
     both = np.empty(8 * channels, np.uint8)
-    folder.read_into(both, name, data - len(both))
+    folder.read_into(name, data - len(both), both)
     offset, scale = torch.from_numpy(both.view("<f4")).split(channels)
     return scale, offset
 
@@ -101,9 +80,11 @@ def stats_of(folder: Folder, name: str, entries: Iterable[Entry], settings: Data
     for entry in entries:
         clip = ChannelStats(total.channels)
         for segment in entry.segments:
-            frames = torch.empty((segment.frames, *entry.shape), dtype=read_type(settings))
-            runs = [(segment.data, segment.frames)]
-            read_frames(frames, folder, name, runs, 0, coded=settings.dtype == "int8")
+            shape = (segment.frames, *entry.shape)
+            frames = torch.empty(shape, dtype=torch.int8 if settings.dtype == "int8" else read_type(settings))
+            folder.read_into(name, segment.data, bytes_of(frames))
+            if settings.dtype == "int8":
+                frames = from_codes(frames, *levels(folder, name, segment.data, entry.shape[0]))
             clip.update(frames)
         total.merge(clip)
     return total

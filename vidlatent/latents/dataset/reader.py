@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from vidlatent.latents.dataset.catalog import iterate_shards, merged_stats, open
 from vidlatent.latents.dataset.columns import gather
 from vidlatent.latents.dataset.epoch import EpochPlan, Windows
 from vidlatent.latents.dataset.meta import ClipMeta
-from vidlatent.latents.dataset.payload import read_frames, read_type
+from vidlatent.latents.dataset.payload import bytes_of, levels, read_type
 from vidlatent.latents.dataset.shard import PART, TAR
 from vidlatent.latents.dataset.stats import ChannelStats
 from vidlatent.latents.dataset.transform import Normalize, Posterior, Transform
+from vidlatent.latents.values import from_codes
 
 
 class LatentDataset(Dataset[dict[str, Any]]):
@@ -98,11 +100,13 @@ class LatentDataset(Dataset[dict[str, Any]]):
         Raises:
             LatentFileError: It is damaged.
         """
+        return ClipMeta.from_json(self.meta_json(i))
+
+    def meta_json(self, i: int) -> bytes:
+        """The same as the JSON text that it is stored as."""
         i = self._index(i)
         start, count = int(self.columns.meta_offset[i]), int(self.columns.meta_bytes[i])
-        target = np.empty(count, np.uint8)
-        self._located(i, lambda tar: self.folder.read_into(target, tar, start))
-        return ClipMeta.from_json(target.tobytes())
+        return self._located(int(self.columns.shard[i]), self.folder.read_bytes, start, start + count)
 
     def window(self, i: int, start: int, length: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Latent frames [start, start + length) of clip i as (t, C, h, w).
@@ -113,11 +117,9 @@ class LatentDataset(Dataset[dict[str, Any]]):
             InputError: The window is not within the clip.
             LatentFileError: The shard is cut off or gone.
         """
-        i = self._index(i)
-        self._check_window(i, start, length)
-        frames = torch.empty((length, *self.columns.shapes[self.columns.shape[i]][:3]), dtype=self.dtype)
-        self._fill(i, start, frames)
-        return self.transform(frames, start, generator)
+        frames = torch.empty((max(length, 0), *self.shape(i)[1:]), dtype=self.dtype)
+        self.read([(i, start)], frames.unsqueeze(0))
+        return frames if self.transform.changes_nothing else self.transform(frames, start, generator)
 
     def span(self, i: int, start_seconds: Fraction | float, stop_seconds: Fraction | float) -> tuple[int, int]:
         """First latent frame and number of those that hold clip i from `start_seconds` to `stop_seconds`, for `window`.
@@ -132,30 +134,52 @@ class LatentDataset(Dataset[dict[str, Any]]):
         start = settings.latent_frame(first)
         return start, settings.latent_frame(last - 1) + 1 - start
 
-    def read(self, i: int, start: int, out: Tensor) -> None:
-        """Fill `out` (t, C, h, w) with latent frames [start, start + t) of clip i as stored; float32 for int8.
+    def read(self, windows: Sequence[tuple[int, int]], out: Tensor) -> None:
+        """Fill `out` (B, t, C, h, w) with windows (clip, first latent frame) as stored; float32 for int8.
 
         Raises:
-            InputError: The window is not within the clip, or `out` is of another shape or type.
-            LatentFileError: The shard is cut off or gone.
+            InputError: A window is not within its clip, or `out` is of another shape or type.
+            LatentFileError: A shard is cut off or gone.
         """
-        i = self._index(i)
-        self._check_window(i, start, len(out))
-        shape = self.columns.shapes[self.columns.shape[i]][:3]
-        if out.shape[1:] != shape or out.dtype != self.dtype or not out.is_contiguous():
-            raise InputError(f"clip {i} is read into contiguous {self.dtype} of (t, {', '.join(map(str, shape))})")
-        self._fill(i, start, out)
+        if out.dtype != self.dtype or not out.is_contiguous() or len(out) != len(windows):
+            raise InputError(f"{len(windows)} windows are read into as many rows of contiguous {self.dtype}")
+        pieces = self._pieces(windows, tuple(out.shape))  # all of them first: between copies code falls out of caches
+        stored = torch.empty(out.shape, dtype=torch.int8) if self._coded else out
+        raw = bytes_of(stored)
+        frame_bytes = math.prod(stored.shape[2:]) * stored.itemsize
+        for shard, data, skipped, first, last in pieces:
+            target = raw[first * frame_bytes : last * frame_bytes]
+            self._located(shard, self.folder.read_into, data + skipped * frame_bytes, target)
+        if self._coded:
+            codes, values = stored.flatten(0, 1), out.flatten(0, 1)
+            for shard, data, _, first, last in pieces:
+                scale, offset = self._located(shard, partial(levels, self.folder), data, out.shape[2])
+                values[first:last] = from_codes(codes[first:last], scale, offset)
 
-    def _check_window(self, i: int, start: int, length: int) -> None:
-        total = int(self.columns.latent_frames[i])
-        if not 0 <= start <= start + length <= total:
-            raise InputError(f"clip {i}: asked for latent frames [{start}, {start + length}), it has [0, {total})")
-
-    def _fill(self, i: int, start: int, out: Tensor) -> None:
-        columns = self.columns
-        first, last = columns.first_segment[i : i + 2].tolist()
-        runs = list(zip(columns.data[first:last].tolist(), columns.frames[first:last].tolist(), strict=True))
-        self._located(i, lambda tar: read_frames(out, self.folder, tar, runs, start, coded=self._coded))
+    def _pieces(
+        self, windows: Sequence[tuple[int, int]], shape: tuple[int, ...]
+    ) -> list[tuple[int, int, int, int, int]]:
+        """Runs of frames that lie behind each other: shard, byte where the segment's frames begin, frames skipped
+        there, and the rows [first, last) of all windows that they are for."""
+        columns, length, row = self.columns, shape[1], 0
+        pieces = []
+        for clip, start in windows:
+            i = self._index(clip)
+            if columns.shapes[columns.shape[i]][:3] != shape[2:]:
+                raise InputError(f"clip {i} has latents of {self.shape(i)} (t, C, h, w), asked for {shape[1:]}")
+            stop, position = start + length, 0
+            if not 0 <= start <= stop <= columns.latent_frames[i]:
+                total = columns.latent_frames[i]
+                raise InputError(f"clip {i}: asked for latent frames [{start}, {stop}), it has [0, {total})")
+            a, b = columns.first_segment[i : i + 2].tolist()
+            for data, count in zip(columns.data[a:b].tolist(), columns.frames[a:b].tolist(), strict=True):
+                first, last = max(start, position), min(stop, position + count)
+                if first < last:
+                    at = row - start
+                    pieces.append((int(columns.shard[i]), data, first - position, first + at, last + at))
+                position += count
+            row += length
+        return pieces
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         """A clip whole: `latents` (t, C, h, w), its `key`, `caption` and `meta`."""
@@ -196,17 +220,16 @@ class LatentDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"clip {i}: there are {count}")  # IndexError ends a for loop over a dataset
         return int(i) % count
 
-    def _located(self, i: int, read: Any) -> Any:
-        """Read a clip's shard, whose name changes when its writer finishes it."""
-        number = int(self.columns.shard[i])
+    def _located(self, shard: int, read: Callable[..., Any], *where: Any) -> Any:
+        """Read a shard, whose name changes when its writer finishes it."""
+        tar = self.columns.tars[shard]
         try:
-            return read(self.columns.tars[number])
+            return read(tar, *where)
         except LatentFileError:
-            tar = self.columns.tars[number]
             if not tar.endswith(PART):
                 raise
-            self.columns.tars[number] = tar.removesuffix(PART) + TAR
-            return read(self.columns.tars[number])
+            tar = self.columns.tars[shard] = tar.removesuffix(PART) + TAR
+            return read(tar, *where)
 
     def __repr__(self) -> str:
         hours = float(self.columns.seconds.sum()) / 3600
