@@ -14,7 +14,7 @@ from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import State, drop, join
 
 _BLOCK = 1 << 18
-"""Numbers per block of a per-position norm: small enough that its passes stay in the cache."""
+"""Numbers per block of a norm on a CPU: small enough that its passes stay in the cache."""
 
 
 class RMSNorm(Pointwise):
@@ -87,7 +87,7 @@ class GroupNorm(Barrier):
 
     A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter.
     Two passes: of each slab mean and variance are noted and merged (Chan's parallel variance) in float64, then each
-    slab is normalised.
+    slab is normalised. torch's own kernel is not used: with channels last it sums in float32 and loses digits.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class GroupNorm(Barrier):
 
     def note(self, x: Tensor) -> list[Tensor]:
         """Count, mean and variance per group and run of frames: `(B, groups, runs)`, float64."""
-        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        variance, mean = torch.var_mean(wide, (3, 4), correction=0)  # of equal counts, so plain means merge them
         runs = self._runs(x.shape[2])
-        variances, means = (part.double().unflatten(1, (self.groups, -1)).split(runs, -1) for part in (variance, mean))
         count = [r * x.shape[1] // self.groups * x.shape[3] * x.shape[4] for r in runs]
+        means, variances = (  # of equal counts, so plain means merge them
+            part.unflatten(1, (self.groups, -1)).split(runs, -1) for part in _frame_moments(x)
+        )
         merged = [
             (m.mean((2, 3)), v.mean((2, 3)) + m.var((2, 3), correction=0))
             for m, v in zip(means, variances, strict=True)
@@ -128,15 +128,17 @@ class GroupNorm(Barrier):
         return [mean, variance]
 
     def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
-        size = {"clip": x.shape[2], "frame": 1}.get(self.over, self.over)  # type: ignore[arg-type]
-        mean, variance = (
-            part.repeat_interleave(self.weight.numel() // self.groups, 1).repeat_interleave(size, -1)[..., : x.shape[2]]
-            for part in summary
-        )
-        scale = self.weight.double()[:, None] * (variance + self.eps).rsqrt()
-        shift = self.bias.double()[:, None] - mean * scale
-        scale, shift = (part[..., None, None].to(x.dtype) for part in (scale, shift))
+        mean, variance = (self._per_frame_and_channel(part, x.shape[2]) for part in summary)
+        scale = self.weight.double() * (variance + self.eps).rsqrt()
+        shift = self.bias.double() - mean * scale
+        # channels lie innermost, as in the activations, or this would be ten times slower
+        scale, shift = (part.to(x.dtype)[:, :, None, None].permute(0, 4, 1, 2, 3) for part in (scale, shift))
         return torch.addcmul(shift, x, scale)
+
+    def _per_frame_and_channel(self, part: Tensor, frames: int) -> Tensor:
+        """`(B, groups, runs)` to `(B, frames, C)`, one frame standing for all where they are normalised together."""
+        spread = part.transpose(1, 2).repeat_interleave(self.weight.numel() // self.groups, 2)
+        return spread if isinstance(self.over, str) else spread.repeat_interleave(self.over, 1)[:, :frames]
 
     def _runs(self, frames: int) -> list[int]:
         """How many frames have their statistics in common, one run after the other."""
@@ -144,6 +146,39 @@ class GroupNorm(Barrier):
             return [frames]
         size = 1 if self.over == "frame" else self.over
         return [min(size, frames - start) for start in range(0, frames, size)]
+
+
+def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel in each frame: `(B, C, T)`, float64."""
+    if x.is_meta:
+        statistics = x.new_empty(x.shape[:3], dtype=torch.double)
+        return statistics, statistics.clone()
+    if torch.is_grad_enabled() or x.is_cuda:
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        variance, mean = torch.var_mean(wide, (3, 4), correction=0)
+        return mean.double(), variance.double()
+    b, c, t, h, w = x.shape
+    rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
+    thin = max(1, _BLOCK // c)
+    weight = torch.tensor([min(thin, h * w - start) / (h * w) for start in range(0, h * w, thin)], dtype=torch.double)
+    parts = [
+        [_row_moments(block) for block in frames.split(thin, 1)] for frames in rows.split(max(1, _BLOCK // (c * h * w)))
+    ]
+    means, variances = (
+        torch.cat([torch.stack([block[i] for block in blocks], -1) for blocks in parts]) for i in (0, 1)
+    )
+    mean = means @ weight
+    variance = (variances + (means - mean[..., None]).square_()) @ weight
+    return mean.view(b, t, c).transpose(1, 2), variance.view(b, t, c).transpose(1, 2)
+
+
+def _row_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over dimension 1, float64; in two passes over what stays in the cache, as sums alone round."""
+    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    about = wide.mean(1, keepdim=True)
+    rest = wide - about
+    shift = rest.mean(1).double()
+    return about[:, 0].double() + shift, rest.square_().mean(1).double() - shift**2
 
 
 @dataclass
