@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vidlatent.nn.wavelet_packet import HaarPacket, InverseHaarPacket, packet_matrix
+from vidlatent.streaming import H, W
 from vidlatent.testing import assert_streams_exactly
 
 
@@ -33,6 +34,17 @@ def test_packets_are_inverted_and_start_with_the_mean(levels: int) -> None:
     bands = HaarPacket(levels)(x)
     torch.testing.assert_close(bands[:, :3], torch.nn.functional.avg_pool3d(x, size))
     torch.testing.assert_close(InverseHaarPacket(levels)(bands), x)
+
+
+def test_packets_of_frames_split_columns_first() -> None:
+    x = torch.randn(1, 1, 1, 4, 4, dtype=torch.double)
+    bands = HaarPacket(2, axes=(W, H))(x)[0, :, 0, 0, 0]
+    left, right = x[0, 0, 0].chunk(2, 1)
+    above, below = x[0, 0, 0].chunk(2, 0)
+    torch.testing.assert_close(bands[0], x.mean())
+    torch.testing.assert_close(bands[4], (above.mean() - below.mean()) / 2)
+    torch.testing.assert_close(bands[8], (left.mean() - right.mean()) / 2)
+    torch.testing.assert_close(InverseHaarPacket(2, axes=(W, H))(HaarPacket(2, axes=(W, H))(x)), x)
 
 
 def test_packets_stream_exactly() -> None:

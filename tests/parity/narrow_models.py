@@ -43,6 +43,7 @@ NARROW: dict[str, dict[str, Any]] = {
     },
     "cogvideox-2b": {"widths": (8, 16, 16, 16), "groups": 4, "num_res_blocks": 1},
     "cosmos-1.0": {"encoder_widths": (8, 16, 16, 16), "decoder_widths": (16, 16, 16, 16), "num_res_blocks": 1},
+    "cosmos-0.1-di8x8": {"widths": (8, 16, 16), "groups": 4, "num_res_blocks": 1, "features": 6},
     "hunyuan-video": {"widths": (8, 16, 16, 16), "groups": 4, "num_res_blocks": 1},
     "easyanimate-5": {"widths": (8, 16, 16, 16), "groups": 4, "num_res_blocks": 1},
     "kvae-1": {"base": 32, "multipliers": (1, 1), "num_res_blocks": 1, "latent_channels": 2, "time_stride": 2},

@@ -10,7 +10,8 @@ import torch
 from vidlatent.autoencoders.allegro.model import AllegroConfig
 from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.cogvideox.config import COGVIDEOX_2B, COGVIDEOX_5B
-from vidlatent.autoencoders.cosmos.config import CV_8X8X8
+from vidlatent.autoencoders.cosmos import config as cosmos
+from vidlatent.autoencoders.cosmos import image as cosmos_image
 from vidlatent.autoencoders.dc_ae.config import F32C32, F32C32_SANA, F64C128, F128C512
 from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.families import FAMILIES
@@ -69,7 +70,26 @@ CATALOG: dict[str, Entry] = {
     "dc-ae-f128c512": Entry("dc-ae", F128C512, "see model card"),
     "cogvideox-2b": Entry("cogvideox", COGVIDEOX_2B, "Apache-2.0"),
     "cogvideox-5b": Entry("cogvideox", COGVIDEOX_5B, "CogVideoX License"),
-    "cosmos-1.0": Entry("cosmos", CV_8X8X8, "NVIDIA Open Model License"),
+    "cosmos-1.0": Entry("cosmos", cosmos.CV_8X8X8, "NVIDIA Open Model License"),
+    "cosmos-1.0-dv8x16x16": Entry("cosmos", cosmos.DV_8X16X16, "NVIDIA Open Model License"),
+    "cosmos-0.1-cv4x8x8": Entry("cosmos", cosmos.CV_4X8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-cv8x8x8": Entry("cosmos", cosmos.CV_8X8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-cv8x16x16": Entry("cosmos", cosmos.CV_8X16X16_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-dv4x8x8": Entry("cosmos", cosmos.DV_4X8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-dv8x8x8": Entry("cosmos", cosmos.DV_8X8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-dv8x16x16": Entry("cosmos", cosmos.DV_8X16X16, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-cv4x8x8-360p": Entry("cosmos", cosmos.CV_4X8X8_360P, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-cv8x8x8-720p": Entry("cosmos", cosmos.CV_8X8X8_01, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-dv4x8x8-360p": Entry("cosmos", cosmos.DV_4X8X8_360P, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-dv8x16x16-720p": Entry("cosmos", cosmos.DV_8X16X16, "NVIDIA Open Model License"),
+    "cosmos-0.1-ci8x8": Entry("cosmos-image", cosmos_image.CI_8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-ci16x16": Entry("cosmos-image", cosmos_image.CI_16X16_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-di8x8": Entry("cosmos-image", cosmos_image.DI_8X8_01, "NVIDIA Open Model License"),
+    "cosmos-0.1-di16x16": Entry("cosmos-image", cosmos_image.DI_16X16_01, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-ci8x8-360p": Entry("cosmos-image", cosmos_image.CI_8X8_360P, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-ci16x16-360p": Entry("cosmos-image", cosmos_image.CI_16X16_360P, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-di8x8-360p": Entry("cosmos-image", cosmos_image.DI_8X8_360P, "NVIDIA Open Model License"),
+    "cosmos-tokenize1-di16x16-360p": Entry("cosmos-image", cosmos_image.DI_16X16_360P, "NVIDIA Open Model License"),
     "hunyuan-video": Entry("hunyuan-video", HunyuanVideoConfig(), "Tencent Hunyuan Community License"),
     "hunyuan-video-1.5": Entry("hunyuan-video-1.5", HunyuanVideo15Config(), "Tencent Hunyuan Community License"),
     "easyanimate-5": Entry("magvit", MagvitConfig(), "see model card"),

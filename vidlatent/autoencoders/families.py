@@ -20,6 +20,9 @@ from vidlatent.autoencoders.cogvideox.published import COGVIDEOX
 from vidlatent.autoencoders.configurable.config import ConfigurableConfig
 from vidlatent.autoencoders.configurable.model import build as build_configurable
 from vidlatent.autoencoders.cosmos.config import CosmosConfig
+from vidlatent.autoencoders.cosmos.image import CosmosImageConfig
+from vidlatent.autoencoders.cosmos.image import build as build_cosmos_image
+from vidlatent.autoencoders.cosmos.image_published import COSMOS_IMAGE
 from vidlatent.autoencoders.cosmos.model import build as build_cosmos
 from vidlatent.autoencoders.cosmos.published import COSMOS
 from vidlatent.autoencoders.dc_ae.config import DCAEConfig
@@ -96,6 +99,7 @@ FAMILIES: dict[str, Family] = {
     "image-kl": Family(ImageKLConfig, build_image_kl, IMAGE_KL),
     "svd": Family(SVDConfig, build_svd, SVD_PUBLISHED),
     "cosmos": Family(CosmosConfig, build_cosmos, COSMOS),
+    "cosmos-image": Family(CosmosImageConfig, build_cosmos_image, COSMOS_IMAGE),
     "cogvideox": Family(CogVideoXConfig, build_cogvideox, COGVIDEOX),
     "dc-ae": Family(DCAEConfig, build_dc_ae, DC_AE),
     "hunyuan-video": Family(HunyuanVideoConfig, build_hunyuan_video, HUNYUAN_VIDEO),

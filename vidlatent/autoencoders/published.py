@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from torch import Tensor
 
@@ -43,6 +43,15 @@ class Published:
     unpack: Callable[[Mapping[str, Tensor]], tuple[dict[str, Any], Mapping[str, Tensor]]] = _all_weights
     pack: Callable[[Any], dict[str, Tensor]] = _no_others
     namings: tuple[Naming, ...] = ("diffusers", "original")
+
+
+def no_folder(what: str) -> Callable[..., NoReturn]:
+    """What stands for `read_config` and `write_config` where diffusers has no such class: an error that says so."""
+
+    def refuse(*_: Any) -> NoReturn:
+        raise ModelError(f"diffusers has no {what}: keep it in a checkpoint of ours (save_checkpoint)")
+
+    return refuse
 
 
 def parse_config(kind: type[Config], values: Mapping[str, Any], source: object) -> Config:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidlatent.autoencoders.torchscript import is_torchscript, read_torchscript
 from vidlatent.errors import ModelError
 
 SAFETENSORS = (".safetensors",)
-PICKLES = (".pth", ".pt", ".ckpt", ".bin")
+PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".jit")
 _WRAPPERS = ("state_dict", "model", "model_state")
 """Names under which training scripts put the weights among other things."""
 
@@ -82,6 +83,8 @@ def _read_safetensors(path: Path) -> TensorFile:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
+        if is_torchscript(path):
+            return read_torchscript(path)
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         reason = "it holds more than tensors, and loading that could run code; or it is torn"

@@ -1,4 +1,4 @@
-"""What distinguishes one continuous video tokenizer of Cosmos from another."""
+"""What distinguishes one video tokenizer of Cosmos from another, and the published ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class CosmosConfig:
 
     Blocks of `patch_size` pixels and frames become channels; the rest of `time_stride` and `space_stride` is halved
     between levels. Level `i` of the encoder works at `encoder_widths[i + 1]` channels, behind a first convolution to
-    `encoder_widths[0]`; the decoder goes through `decoder_widths` backwards. `mean` and `std` are given per channel, or
-    for a number of latent frames each. Raises `ModelError` where the fields contradict each other.
+    `encoder_widths[0]`; the decoder goes through `decoder_widths` backwards. Both end at `features` channels beside the
+    latents, as many as those where it is None. A discrete tokenizer has `levels`, one for each latent channel. `mean`
+    and `std` are given per channel, or for a number of latent frames each. Raises `ModelError` where the fields
+    contradict each other.
     """
 
     latent_channels: int = 16
@@ -28,6 +30,8 @@ class CosmosConfig:
     patch_size: int = 4
     time_stride: int = 8
     space_stride: int = 8
+    features: int | None = None
+    levels: tuple[int, ...] = ()
     mean: tuple[float, ...] | None = PUBLISHED_MEAN
     std: tuple[float, ...] | None = PUBLISHED_STD
 
@@ -35,8 +39,10 @@ class CosmosConfig:
         for name, widths in (("encoder_widths", self.encoder_widths), ("decoder_widths", self.decoder_widths)):
             if not 2 <= len(widths) <= MOST_LEVELS or min(widths) < 1:
                 raise ModelError(f"{name} needs 2 to {MOST_LEVELS} widths of at least 1, got {widths}")
-        if min(self.latent_channels, self.num_res_blocks) < 1:
-            raise ModelError(f"latent_channels and num_res_blocks must be at least 1, got {self}")
+        if min(self.latent_channels, self.num_res_blocks, self.num_features) < 1:
+            raise ModelError(f"latent_channels, features and num_res_blocks must be at least 1, got {self}")
+        if self.levels and (len(self.levels) != self.latent_channels or min(self.levels) < 2):
+            raise ModelError(f"levels needs 2 or more for each of {self.latent_channels} channels, got {self.levels}")
         steps = min(len(self.encoder_widths), len(self.decoder_widths)) - 2
         # the decoder's first step is one in space alone
         most = (("time_stride", self.time_stride, max(steps - 1, 0)), ("space_stride", self.space_stride, steps))
@@ -56,6 +62,11 @@ class CosmosConfig:
         return self.time_stride, self.space_stride, self.space_stride
 
     @property
+    def num_features(self) -> int:
+        """Channels in front of the last layer of the encoder, and behind the first of the decoder."""
+        return self.latent_channels if self.features is None else self.features
+
+    @property
     def patch_levels(self) -> int:
         """How often patching halves each axis."""
         return self.patch_size.bit_length() - 1
@@ -66,5 +77,32 @@ class CosmosConfig:
         return tuple((stride // self.patch_size).bit_length() - 1 for stride in self.stride[:2])  # type: ignore[return-value]
 
 
+FSQ_LEVELS = (8, 8, 8, 5, 5, 5)
+"""Levels of the discrete tokenizers: 64,000 codes."""
+
+
+def _tokenizer(
+    time_stride: int, space_stride: int, *, patch_size: int = 4, features: int | None = None, discrete: bool = False
+) -> CosmosConfig:
+    """A tokenizer whose latents have no published statistics."""
+    return CosmosConfig(
+        latent_channels=len(FSQ_LEVELS) if discrete else 16,
+        patch_size=patch_size,
+        time_stride=time_stride,
+        space_stride=space_stride,
+        features=features,
+        levels=FSQ_LEVELS if discrete else (),
+        mean=None,
+        std=None,
+    )
+
+
 CV_8X8X8 = CosmosConfig()
-"""8x8x8 with 16 channels, 106 million parameters."""
+"""8x8x8 with 16 channels, 106 million parameters: 1.0, the one whose statistics are known."""
+
+CV_4X8X8_01, CV_8X8X8_01, CV_8X16X16_01 = _tokenizer(4, 8), _tokenizer(8, 8), _tokenizer(8, 16)
+DV_4X8X8_01, DV_8X8X8_01, DV_8X16X16 = (
+    _tokenizer(time, space, features=16, discrete=True) for time, space in ((4, 8), (8, 8), (8, 16))
+)
+CV_4X8X8_360P = _tokenizer(4, 8, patch_size=2)
+DV_4X8X8_360P = _tokenizer(4, 8, patch_size=2, features=256, discrete=True)

@@ -1,7 +1,8 @@
-"""Cosmos' continuous video tokenizer (NVIDIA, arXiv:2501.03575): wavelets, factorised convolutions, causal in time.
+"""Cosmos' video tokenizers (NVIDIA, arXiv:2501.03575): wavelets, factorised convolutions, causal in time.
 
 Each convolution is one of the frame and one along time, whose past begins with copies of the first frame. Norms see a
-frame whole, the attention in the middle a frame and then a position's past. The bottleneck is deterministic.
+frame whole, the attention in the middle a frame and then a position's past. Latents are continuous and deterministic,
+or rounded to few levels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from vidlatent.nn import (
 )
 from vidlatent.nn.channels import GroupMean
 from vidlatent.nn.wavelet_packet import HaarPacket, InverseHaarPacket
+from vidlatent.quantize import FiniteScalarQuantizer
 from vidlatent.streaming import Sweepable, T, Window
 
 _PAST, _EDGES = Window.causal(3, mode="replicate"), Window.centred(3)
@@ -53,8 +55,9 @@ def _encoder(config: CosmosConfig) -> Chain:
         middle=_middle(widths[-1]),
         norm_out=_norm(widths[-1]),
         silu=SiLU(),
-        conv_out=_conv(widths[-1], config.latent_channels),
-        quant_conv=Conv3d(config.latent_channels, config.latent_channels),
+        conv_out=_conv(widths[-1], config.num_features),
+        quant_conv=Conv3d(config.num_features, config.latent_channels),
+        quantize=FiniteScalarQuantizer(config.levels) if config.levels else Chain(),
     )
 
 
@@ -70,8 +73,8 @@ def _decoder(config: CosmosConfig) -> Chain:
             Chain(*_blocks(pair, count), _up(pair[1], in_time=in_time and has_step, in_space=in_space and has_step))
         )
     return _named(
-        post_quant_conv=Conv3d(config.latent_channels, config.latent_channels),
-        conv_in=_conv(config.latent_channels, widths[0]),
+        post_quant_conv=Conv3d(config.latent_channels, config.num_features),
+        conv_in=_conv(config.num_features, widths[0]),
         middle=_middle(widths[0]),
         levels=Chain(*levels),
         norm_out=_norm(widths[-1]),

@@ -1,14 +1,22 @@
-"""Cosmos' tokenizers as diffusers stores them; NVIDIA's own files are compiled programs, which are not read."""
+"""Cosmos' tokenizers as diffusers stores them, and as NVIDIA does: compiled programs, of which the weights are read.
+
+NVIDIA's names are those of github.com/nvidia-cosmos/cosmos-predict1, cosmos_predict1/tokenizer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
 
 from vidlatent.autoencoders.config_keys import ConfigKeys
 from vidlatent.autoencoders.cosmos.config import CosmosConfig
 from vidlatent.autoencoders.links import Link, Shape
 from vidlatent.autoencoders.module_links import Module, link_modules
 from vidlatent.autoencoders.published import Naming, Published
+from vidlatent.autoencoders.renaming import Rule, rename
 
 _KEYS = ConfigKeys(
     "AutoencoderKLCosmos",
@@ -40,12 +48,47 @@ _STEPS = {
 }
 """Their word for the way of a side, and our names and theirs of what a step between levels consists of."""
 
+_NVIDIA: tuple[Rule, ...] = (
+    (r"\.conv_s$", ".0.conv3d"),
+    (r"\.conv_t$", ".1.conv3d"),
+    (r"(down|up)_blocks\.(\d+)\.resnets\.", r"\1.\2.block."),
+    (r"(down|up)_blocks\.(\d+)\.(down|up)samplers\.0\.(\w+)$", r"\1.\2.\3sample.\4.conv3d"),
+    (r"conv_shortcut$", "nin_shortcut.conv3d"),
+    (r"mid_block\.resnets\.0", "mid.block_1"),
+    (r"mid_block\.resnets\.1", "mid.block_2"),
+    (r"mid_block\.attentions\.0", "mid.attn_1.0"),
+    (r"mid_block\.temp_attentions\.0", "mid.attn_1.1"),
+    (r"\.to_([qkv])$", r".\1.conv3d"),
+    (r"\.to_out\.0$", ".proj_out.conv3d"),
+    (r"quant_conv$", "quant_conv.conv3d"),
+)
+_BUFFERS = (".wavelets", "._arange", ".patch_size_buffer", "quantizer._basis", "quantizer.implicit_codebook")
+"""Constants that NVIDIA keeps beside the weights."""
 
-def _links(config: CosmosConfig, shapes: Mapping[str, Shape], naming: Naming) -> list[Link]:  # noqa: ARG001
-    return link_modules([*_side(config, "encoder"), *_side(config, "decoder")], shapes)
+_LEVELS = "quantizer._levels"
 
 
-def _side(config: CosmosConfig, side: str) -> Iterator[Module]:
+def _links(config: CosmosConfig, shapes: Mapping[str, Shape], naming: Naming) -> list[Link]:
+    modules = [*_side(config, "encoder", naming), *_side(config, "decoder", naming)]
+    return link_modules(map(_by_nvidia, modules) if naming == "original" else modules, shapes)
+
+
+def _by_nvidia(module: Module) -> Module:
+    names = (module.theirs,) if isinstance(module.theirs, str) else module.theirs
+    return replace(module, theirs=tuple(rename(name, _NVIDIA) for name in names))
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The weights alone, and the levels of a quantizer where they are there.
+
+    A training checkpoint names them as those of a network, and keeps a running mean of them beside.
+    """
+    tensors = {name.removeprefix("network."): t for name, t in tensors.items() if not name.startswith("ema.")}
+    fields = {"levels": tuple(tensors[_LEVELS].tolist())} if _LEVELS in tensors else {}
+    return fields, {name: t for name, t in tensors.items() if name != _LEVELS and not name.endswith(_BUFFERS)}
+
+
+def _side(config: CosmosConfig, side: str, naming: Naming) -> Iterator[Module]:
     yield Module(f"{side}.quant_conv", "quant_conv")
     yield Module(f"{side}.post_quant_conv", "post_quant_conv")
     yield from _projection(f"{side}.conv_in", f"{side}.conv_in")
@@ -59,8 +102,10 @@ def _side(config: CosmosConfig, side: str) -> Iterator[Module]:
     widths, count = config.encoder_widths, config.num_res_blocks
     if side == "decoder":
         widths, count = config.decoder_widths, count + 1
-    for level in range(len(widths) - 1):
-        place, their_place = f"{side}.levels.{level}", f"{side}.{way}_blocks.{level}"
+    last = len(widths) - 2
+    for level in range(last + 1):
+        number = last - level if side == "decoder" and naming == "original" else level
+        place, their_place = f"{side}.levels.{level}", f"{side}.{way}_blocks.{number}"
         for index in range(count):
             yield from _block(f"{place}.{index}", f"{their_place}.resnets.{index}")
         for step, name in steps.items():
@@ -85,4 +130,4 @@ def _attention(ours: str, theirs: str) -> Iterator[Module]:
     yield Module(f"{ours}.1.to_out", f"{theirs}.to_out.0")
 
 
-COSMOS = Published(_KEYS.class_name, _KEYS.read, _KEYS.write, _links, namings=("diffusers",))
+COSMOS = Published(_KEYS.class_name, _KEYS.read, _KEYS.write, _links, unpack)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
 
 from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.links import Link, Shape
 from vidlatent.autoencoders.module_links import Module, link_modules
-from vidlatent.autoencoders.published import Naming, Published
-from vidlatent.errors import ModelError
+from vidlatent.autoencoders.published import Naming, Published, no_folder
 
 _ATTENTION = (
     ("0.body.qkv", "context_module.main.qkv.conv"),
@@ -23,10 +21,6 @@ _ATTENTION = (
     ("1.body.norm", "local_module.main.point_conv.norm"),
 )
 _BLOCK = (("body.conv1", "main.conv1.conv"), ("body.conv2", "main.conv2.conv"), ("body.norm", "main.conv2.norm"))
-
-
-def _no_config(*_: Any) -> NoReturn:
-    raise ModelError("diffusers has no video DC-AE: keep it in a checkpoint of ours (save_checkpoint)")
 
 
 def _links(config: VideoDCAEConfig, shapes: Mapping[str, Shape], naming: Naming) -> list[Link]:  # noqa: ARG001
@@ -58,4 +52,4 @@ def _side(config: VideoDCAEConfig, side: str) -> Iterator[Module]:
             yield Module(f"{ours}.0.body.conv", f"{theirs}.0.main.conv.conv")
 
 
-VIDEO_DC_AE = Published("", _no_config, _no_config, _links, namings=("original",))
+VIDEO_DC_AE = Published("", no_folder("video DC-AE"), no_folder("video DC-AE"), _links, namings=("original",))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor
 
 from vidlatent.autoencoders.lean_vae.model import LeanVAEConfig
 from vidlatent.autoencoders.links import Link, Shape
-from vidlatent.autoencoders.published import Naming, Published
+from vidlatent.autoencoders.published import Naming, Published, no_folder
 from vidlatent.autoencoders.renaming import rename
-from vidlatent.errors import ModelError
 
 _PARTS = ("encoder.", "decoder.", "latent_bottleneck.", "std_layer.")
 _BOTTLENECK = "latent_bottleneck"
@@ -42,10 +41,6 @@ _FORWARD = {"0": "0", "1": "1", "3": "4"}
 """Places of the norm and the projections in a feed-forward layer; they have a dropout besides."""
 
 
-def _no_config(*_: Any) -> NoReturn:
-    raise ModelError("diffusers has no LeanVAE: keep it in a checkpoint of ours (save_checkpoint)")
-
-
 def _unpack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
     """Training keeps discriminators beside the autoencoder."""
     if f"{_BOTTLENECK}.phi" not in tensors:
@@ -73,4 +68,4 @@ def _layer(match: re.Match[str]) -> str:
     return f"{side}.ffd_layer.{layer}.{_FORWARD[part]}.{tensor}"
 
 
-LEAN_VAE = Published("", _no_config, _no_config, _links, _unpack, namings=("original",))
+LEAN_VAE = Published("", no_folder("LeanVAE"), no_folder("LeanVAE"), _links, _unpack, namings=("original",))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from vidlatent.autoencoders.links import Link, Order, Shape
-from vidlatent.autoencoders.published import Naming, Published
+from vidlatent.autoencoders.published import Naming, Published, no_folder
 from vidlatent.autoencoders.renaming import Rule, rename
 from vidlatent.autoencoders.taehv.model import TAEHVConfig
-from vidlatent.errors import ModelError
 
 _RULES: tuple[Rule, ...] = (
     (r"\.layers\.", "."),
@@ -46,8 +44,4 @@ def _link(ours: str, shape: Shape) -> Link:
     return Link(ours, theirs, (dim_out, dim_in * frames, *space), order)
 
 
-def _no_config(*_: Any) -> NoReturn:
-    raise ModelError("diffusers has no TAEHV: keep it in a checkpoint of ours (save_checkpoint)")
-
-
-TAEHV_PUBLISHED = Published("", _no_config, _no_config, links, namings=("original",))
+TAEHV_PUBLISHED = Published("", no_folder("TAEHV"), no_folder("TAEHV"), links, namings=("original",))
