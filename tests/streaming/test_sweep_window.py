@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sweep_helpers import examples, extend, windows
 
 from vidlatent.streaming import H, T, W, Window
-from vidlatent.streaming.window import pad
+from vidlatent.streaming.window import pad, pad_whole
 
 MODES = ["zeros", "replicate", "reflect"]
 NUMPY = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
@@ -91,3 +91,23 @@ def test_only_what_needs_no_neighbour_is_pointwise() -> None:
     assert Window(mode="reflect", dilation=3).is_pointwise
     others = [Window(2), Window(stride=2), Window(before=1), Window(after=-1), Window(before=-1, after=1)]
     assert not any(window.is_pointwise for window in others)
+
+
+@examples(100)
+@given(
+    st.lists(st.tuples(st.sampled_from(MODES), st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=3),
+    st.permutations([T, H, W]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+@torch.no_grad()
+def test_axes_padded_together_are_padded_one_after_another(sides, axes, count: int, channels_last: bool) -> None:
+    x = torch.arange(2 * 3 * 4 * 3 * 5, dtype=torch.float).view(2, 3, 4, 3, 5)
+    x = x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x
+    chosen = dict(zip(axes[:count], (Window(1, 1, before, after, mode) for mode, before, after in sides), strict=False))
+    want = x
+    for axis, window in chosen.items():
+        want = pad(want, axis, window.before, window.after, window.mode)
+    got = pad_whole(x, chosen)
+    assert torch.equal(got, want)
+    assert got.is_contiguous(memory_format=torch.channels_last_3d) or not channels_last or count < 2

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vidlatent.streaming.state import Gather, Halo, Notes
 from vidlatent.streaming.sweep import Sweep
-from vidlatent.streaming.window import H, T, W, Window
+from vidlatent.streaming.window import H, T, W, Window, pad_whole
 
 
 class Sweepable(nn.Module):
@@ -50,6 +50,7 @@ class Local(Sweepable):
         if sweep and sweep.is_waiting(x):
             return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
         lacking = padding = dict.fromkeys(self.windows, 0)
+        whole: dict[int, Window] = {}
         for axis, window in self._in_order(sweep):
             swept, bare = sweep is not None and axis in sweep.axes, self.skips_zeros(axis, window)
             if window.is_pointwise or not (swept or x.shape[axis]):
@@ -64,10 +65,14 @@ class Local(Sweepable):
                 sweep.attempt(halo.join, x, axis)
                 x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
                 sweep.last[axis] = halo.ended
+            elif window.stride == 1 and min(window.before, window.after) >= 0 and not bare:
+                whole[axis] = window  # padded together, below
+                continue
             else:  # a whole axis is the same halo, fed once
                 halo = Halo()
                 x = halo.feed(x, axis, window, True, bare=bare)
             lacking = lacking | {axis: halo.lacking}
+        x = pad_whole(x, whole)
         counts = [w.num_valid(x.shape[a] + lacking[a] + 2 * padding[a]) for a, w in self.windows.items()]
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,7 +93,39 @@ def pad(x: Tensor, axis: int, before: int, after: int, mode: PadMode) -> Tensor:
     return torch.cat([front, x, back], axis)
 
 
-def _source(positions: range, length: int, mode: PadMode) -> list[int]:
+def pad_whole(x: Tensor, windows: dict[int, Window]) -> Tensor:
+    """Pad whole axes as their windows ask for (none crops), with one copy for all of them."""
+    if len(windows) < 2 or torch.is_grad_enabled() or not x.numel():
+        for axis, window in windows.items():
+            x = pad(x, axis, window.before, window.after, window.mode)
+        return x
+    sizes = list(x.shape)
+    for axis, window in windows.items():
+        sizes[axis] += window.before + window.after
+    innermost = x.stride(1) == 1 and x.ndim == 5
+    layout = torch.channels_last_3d if innermost else torch.contiguous_format
+    out = torch.empty(sizes, dtype=x.dtype, device=x.device, memory_format=layout)
+    inside = [out]  # whole along the axes that are filled, the clip's own along those that are not
+    for axis, window in windows.items():
+        inside.append(inside[-1].narrow(axis, window.before, x.shape[axis]))
+    inside.pop().copy_(x)
+    for (axis, window), wide in zip(reversed(windows.items()), reversed(inside), strict=True):
+        _fill_ends(wide, axis, window, x.shape[axis])
+    return out
+
+
+def _fill_ends(out: Tensor, axis: int, window: Window, length: int) -> None:
+    """Write what stands before and behind the `length` items of an axis that are there."""
+    places = [*range(-window.before, 0), *range(length, length + window.after)]
+    for place, source in zip(places, _source(places, length, window.mode), strict=True):
+        end = out.narrow(axis, window.before + place, 1)
+        if window.mode == "zeros":
+            end.zero_()
+        else:
+            end.copy_(out.narrow(axis, window.before + source, 1))
+
+
+def _source(positions: Iterable[int], length: int, mode: PadMode) -> list[int]:
     """Which real item stands at each position outside the axis."""
     if mode == "replicate" or length == 1:
         return [min(max(i, 0), length - 1) for i in positions]
