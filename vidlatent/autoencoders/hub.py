@@ -8,14 +8,15 @@ from vidlatent.autoencoders.diffusers_format import CONFIG, INDEX, PIPELINE, SHA
 from vidlatent.errors import ModelError
 
 
-def fetch(repo_id: str, subfolder: str | None, *, with_weights: bool = True) -> Path:
+def fetch(repo_id: str, subfolder: str | None, revision: str | None = None, *, with_weights: bool = True) -> Path:
     """Download (or find in the cache) the autoencoder of a repository, and return its folder.
 
     The configuration comes first, so that a model of another kind is refused before its weights are downloaded; of a
-    pipeline only the autoencoder's files are. Raises `ModelError` where it cannot be had.
+    pipeline only the autoencoder's files are. `revision` is a branch, a tag or a commit. Raises `ModelError` where it
+    cannot be had.
     """
     places = [subfolder] if subfolder else ["", "vae"]
-    root = _snapshot(repo_id, [PIPELINE, *(_join(place, CONFIG) for place in places)], revision=None)
+    root = _snapshot(repo_id, [PIPELINE, *(_join(place, CONFIG) for place in places)], revision=revision)
     folder = find_folder(root, subfolder)
     read_config(folder)
     if with_weights:
@@ -32,10 +33,11 @@ def _snapshot(repo_id: str, patterns: list[str], *, revision: str | None) -> Pat
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the client's network stack has errors of its own, and changes them
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        version = f" at revision {revision!r}" if revision else ""
         raise ModelError(
-            f"{repo_id}: not to be had from the Hugging Face hub ({type(error).__name__}: {reason}). Check the name "
-            "and the connection (HF_HUB_OFFLINE uses the cache only), log in with `hf auth login` if it is gated, or "
-            "give a local folder"
+            f"{repo_id}{version}: not to be had from the Hugging Face hub ({type(error).__name__}: {reason}). Check "
+            "the name and the connection (HF_HUB_OFFLINE uses the cache only), log in with `hf auth login` if it is "
+            "gated, or give a local folder"
         ) from error
 
 
