@@ -28,6 +28,8 @@ class BottleneckConfig:
     "residual-vq" and "hierarchical-vq", whose grids differ by `factors`. `decay` 0 learns vectors by gradient.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where it stands inside another
+
     kind: Kind = "kl"
     channels: int = 16
     size: int = 1024

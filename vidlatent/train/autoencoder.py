@@ -15,8 +15,8 @@ from vidlatent.metrics import PerceptualDistance
 from vidlatent.train.autoencoder_config import AdversarialConfig, AutoencoderConfig, AutoencoderStage
 from vidlatent.train.autoencoder_evaluation import Evaluation
 from vidlatent.train.autoencoder_models import check_fits, export, make_model, make_teacher, select_trained
-from vidlatent.train.clips import ClipBatches, ClipDataConfig
-from vidlatent.train.discriminating import Opponent
+from vidlatent.train.clips import ClipBatches
+from vidlatent.train.discriminating import Opponent, check_sees
 from vidlatent.train.loop import train
 from vidlatent.train.losses import adversarial as gan
 from vidlatent.train.losses.discriminators import frozen, last_layer
@@ -50,14 +50,17 @@ class AutoencoderTask:
         self.ae = make_model(config.model).train()
         self.teacher = make_teacher(config.teacher, self.ae) if config.teacher else None
         for index, stage in enumerate(config.stages):
-            check_fits(self.ae, self.data_config(index))
+            check_fits(self.ae, config.data_of(index))
+            self.data(index, rank=0, world=1)
             select_trained(self.ae, stage.trained)
             self._check_losses(stage)
+            if stage.adversarial:
+                check_sees(stage.adversarial, config.data_of(index))
         if config.recompute:
             recompute_blocks(self.ae)
         self.perceptual = PerceptualDistance(config.perceptual_net, config.perceptual_weights)
         self.features = _frozen_network(config.alignment.factory) if config.alignment else None
-        self.evaluation = Evaluation(config, self.ae, self.data_config(len(config.stages) - 1))
+        self.evaluation = Evaluation(config, self.ae, config.data_of(len(config.stages) - 1))
         self.trainee = Trainee(self.ae, alignment_width=config.alignment.width if config.alignment else 1)
         self.stage = config.stages[0]
         self.opponent: Opponent | None = None
@@ -72,10 +75,6 @@ class AutoencoderTask:
             raise InputError(
                 f"stage {stage.name}: kl={weights.kl} needs a 'kl' bottleneck: the latents have no variance"
             )
-
-    def data_config(self, stage: int) -> ClipDataConfig:
-        """The run's data with the stage's own laid over it."""
-        return ClipDataConfig.model_validate(self.config.data.model_dump() | self.config.stages[stage].data)
 
     def begin(self, stage: int) -> None:
         config = self.stage = self.config.stages[stage]
@@ -94,7 +93,7 @@ class AutoencoderTask:
         return parts
 
     def data(self, stage: int, *, rank: int, world: int) -> ClipBatches:
-        return ClipBatches(self.data_config(stage), seed=self.config.seed, stage=stage, rank=rank, world=world)
+        return ClipBatches(self.config.data_of(stage), seed=self.config.seed, stage=stage, rank=rank, world=world)
 
     def step(self, models: Models, batch: Mapping[str, Tensor], step: int) -> Iterator[Loss]:
         video, adversarial = batch["video"], self.stage.adversarial

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
-from vidlatent.config import RunConfig
+from vidlatent.config import RunConfig, explain
 from vidlatent.train.clips import ClipDataConfig
 from vidlatent.train.settings import LoopConfig, OptimizerConfig, StageConfig
 
@@ -118,3 +118,17 @@ class AutoencoderConfig(LoopConfig):
     teacher: TeacherConfig | None = None
     alignment: AlignmentConfig | None = None
     recompute: bool = False
+
+    @model_validator(mode="after")
+    def _check_data(self) -> AutoencoderConfig:
+        for index in range(len(self.stages)):
+            self.data_of(index)
+        return self
+
+    def data_of(self, stage: int) -> ClipDataConfig:
+        """The run's data with the stage's own laid over it."""
+        own = self.stages[stage].data
+        try:
+            return ClipDataConfig.model_validate(self.data.model_dump() | own)
+        except ValidationError as error:
+            raise ValueError(f"stages.{stage}.data: {explain(error, ClipDataConfig)}") from error

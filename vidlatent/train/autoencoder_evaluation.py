@@ -14,7 +14,7 @@ from vidlatent.metrics import psnr, ssim
 from vidlatent.quantize import usage
 from vidlatent.train.autoencoder_config import AutoencoderConfig
 from vidlatent.train.autoencoder_models import Statistics
-from vidlatent.train.clips import ClipBatches, ClipDataConfig, fixed_windows
+from vidlatent.train.clips import ClipBatches, ClipDataConfig, find_videos, fixed_windows
 
 _STATISTICS_BATCHES = 8
 
@@ -27,9 +27,14 @@ class Evaluation:
         self._seed, self._has_teacher = config.seed, config.teacher is not None
         self._clips: list[tuple[str, Tensor]] = []
         self.statistics: Statistics | None = None
-        folder = self.config.folder
-        if folder and not folder.is_dir():
-            raise InputError(f"evaluation.folder={folder}: no such folder")
+        self.frames, self.folder = self.config.frames or data.frames, self.config.folder or data.folder
+        if not self.folder.is_dir():
+            raise InputError(f"evaluation.folder={self.folder}: no such folder")
+        longest = max(video.seconds * video.fps for video in find_videos(self.folder))
+        if longest < self.frames:
+            raise InputError(
+                f"evaluation.frames={self.frames}: no video in {self.folder} is that long: take {int(longest)} or fewer"
+            )
 
     def run(self, folder: Path | None) -> dict[str, float]:
         """Means over clips of PSNR and SSIM, usage of codebooks; writes each clip beside its reconstruction."""
@@ -53,12 +58,10 @@ class Evaluation:
 
     def _fixed(self) -> list[tuple[str, Tensor]]:
         if not self._clips:
-            frames = self.config.frames or self.data.frames
             size = self.data.rows_columns if self.config.size is None else (self.config.size, self.config.size)
-            folder = self.config.folder or self.data.folder
-            self._clips = fixed_windows(folder, self.config.clips, frames, size)
+            self._clips = fixed_windows(self.folder, self.config.clips, self.frames, size)
             if not self._clips:
-                raise InputError(f"evaluation: no video in {folder} has {frames} frames")
+                raise InputError(f"evaluation: no video in {self.folder} has {self.frames} frames")
         return self._clips
 
     def _measure_statistics(self) -> Statistics:

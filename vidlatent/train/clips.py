@@ -90,7 +90,7 @@ def find_videos(folder: Path) -> tuple[Video, ...]:
         if spec.fps and seconds:
             found.append(Video(path, spec.fps, seconds, min(spec.height, spec.width)))
     if not found:
-        raise InputError(f"data.folder={folder}: holds no video that can be read")
+        raise InputError(f"{folder}: holds no video that can be read: name a folder that has some, at any depth")
     return tuple(found)
 
 
@@ -103,10 +103,12 @@ class ClipBatches:
     def __init__(self, config: ClipDataConfig, *, seed: int, stage: int = 0, rank: int = 0, world: int = 1) -> None:
         config.check()
         self._config, self._numbers, self._rank, self._world = config, (seed, stage), rank, world
-        self._videos = [v for v in find_videos(config.folder) if v.seconds * self._rate(v, 1) >= config.frames]
+        found = {video: video.seconds * self._rate(video, 1) for video in find_videos(config.folder)}
+        self._videos = [video for video, frames in found.items() if frames >= config.frames]
         if not self._videos:
             raise InputError(
-                f"data.frames={config.frames}: no video in {config.folder} is that long: take fewer frames"
+                f"data.frames={config.frames}: no video in {config.folder} is that long: take "
+                f"{int(max(found.values()))} or fewer"
             )
         self._next = 0
         self._pool: list[Tensor] = []

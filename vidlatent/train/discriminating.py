@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vidlatent.errors import InputError
 from vidlatent.train.autoencoder_config import AdversarialConfig
+from vidlatent.train.clips import ClipDataConfig
 from vidlatent.train.losses import adversarial as gan
 from vidlatent.train.losses.discriminators import PatchDiscriminator
 
@@ -31,3 +33,17 @@ class Opponent(nn.Module):
             "logits_real": logits.mean(),
             "logits_fake": logits_fake.mean(),
         }
+
+
+def check_sees(config: AdversarialConfig, data: ClipDataConfig) -> None:
+    """Raise `InputError` for clips that are too small for a discriminator of this depth."""
+    with torch.device("meta"):
+        network = PatchDiscriminator(config.dims, width=8, depth=config.depth)
+        for frames in (data.frames, 1) if data.images else (data.frames,):
+            try:
+                network(torch.empty(1, 3, frames, *data.rows_columns))
+            except RuntimeError as error:
+                raise InputError(
+                    f"adversarial.depth={config.depth}: too deep for {frames} x {data.size} pixels, of which nothing "
+                    "would be left: take a smaller depth or larger clips"
+                ) from error

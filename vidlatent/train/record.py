@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vidlatent.errors import InputError
+from vidlatent.train import checkpoints
 from vidlatent.train.settings import LoopConfig
 
 _NAME = "run.json"
@@ -17,11 +18,11 @@ _FREE = {"out", "trackers", "log_every", "save_every", "evaluate_every", "keep",
 def check_same_run(config: LoopConfig, *, write: bool) -> None:
     """Compare with what `config.out` was begun with. Raises `InputError` naming every difference.
 
-    The first time it is written down, by the process that is told to `write`.
+    Where nothing was kept of a run yet, it is written down anew, by the process that is told to `write`.
     """
     path = config.out / _NAME
     now = config.model_dump(mode="json", exclude=_FREE)
-    if path.exists():
+    if path.exists() and checkpoints.newest(config.out):
         before = json.loads(path.read_text())
         changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in _differences(before, now, "")]
         if changed:
