@@ -1,7 +1,7 @@
 """Drift and law residuals of generated clips at 1x, 4x and 16x the training length, on the bouncing world.
 
     python benchmarks/drift.py --forcing runs/tiny/model.safetensors [--full FILE ...] [--few-step FILE ...] \
-        [--clips 16] [--lengths 1 4 16] [--out docs/drift] [--json]
+        [--clips 16] [--lengths 1 4 16] [--out FOLDER] [--beside FOLDER/drift.json ...] [--json]
 
 Each option takes one file per training seed. Methods: "forcing" and "few-step" are rollouts frame after frame with a
 key-value cache, "full" samples all frames together, "fifo" slides a queue of the training length over the model of
@@ -60,7 +60,8 @@ def main() -> None:
 
 
 def _report(results: Results, seconds: dict[str, float], args: argparse.Namespace) -> None:
-    summary = {
+    summary = {} if args.beside is None else _measured_before(args.beside)
+    summary |= {
         method: {str(m): {name: bootstrap(groups) for name, groups in found.items()} for m, found in by_length.items()}
         for method, by_length in results.items()
     }
@@ -76,6 +77,21 @@ def _report(results: Results, seconds: dict[str, float], args: argparse.Namespac
     record = {"law_residual_ratio": ratios, "clips": args.clips, "steps": args.steps, "seconds": seconds}
     if args.json:
         print(json.dumps(_strict(record | {"measures": summary})))
+
+
+def _measured_before(paths: list[Path]) -> dict:
+    """Rows of earlier runs, so that methods can be measured one by one; the first run's "real" stands."""
+    rows: dict = {}
+    for path in paths:
+        rows = json.loads(path.read_text()) | rows
+    nan = float("nan")
+    return {
+        method: {
+            m: {name: [nan if v is None else v for v in three] for name, three in found.items()}
+            for m, found in by.items()
+        }
+        for method, by in rows.items()
+    }
 
 
 def _strict(value: object) -> object:
@@ -137,7 +153,7 @@ def forcing(dit: VideoDiT, ae: vl.Autoencoder, multiples: dict[int, int], args: 
     """Frame after frame with a cache; one long clip holds all lengths."""
     made = Provenance.of(dit)
     steps = made.steps or args.steps
-    schedule = Schedule(steps, block=dit.config.block, lag=steps, levels=made.levels)
+    schedule = Schedule(steps, block=dit.config.block, lag=steps, shift=made.shift, levels=made.levels)
     stream = rollout(
         dit,
         schedule=schedule,
@@ -160,7 +176,7 @@ def full(dit: VideoDiT, ae: vl.Autoencoder, multiples: dict[int, int], args: arg
         clips = max(2, min(args.clips, args.clips * 4 // multiple))
         stream = rollout(
             dit,
-            schedule=full_sequence(args.steps),
+            schedule=full_sequence(args.steps, shift=made.shift),
             num_frames=multiple * made.frames + 1,
             size=_grid(made, ae),
             batch=clips,
@@ -175,11 +191,16 @@ def fifo_queue(dit: VideoDiT, ae: vl.Autoencoder, multiples: dict[int, int], arg
     made, dit = Provenance.of(dit), _unmasked(dit)
     size = _grid(made, ae)
     start = rollout(
-        dit, schedule=full_sequence(args.steps), num_frames=made.frames, size=size, batch=args.clips, seed=args.seed
+        dit,
+        schedule=full_sequence(args.steps, shift=made.shift),
+        num_frames=made.frames,
+        size=size,
+        batch=args.clips,
+        seed=args.seed,
     )
     stream = rollout(
         dit,
-        schedule=fifo(made.frames),
+        schedule=fifo(made.frames, shift=made.shift),
         num_frames=max(multiples) * made.frames + 1,
         base=torch.cat(list(start), 2),
         window=0,
@@ -190,7 +211,7 @@ def fifo_queue(dit: VideoDiT, ae: vl.Autoencoder, multiples: dict[int, int], arg
 
 def _unmasked(dit: VideoDiT) -> VideoDiT:
     """The same weights, every frame seeing every frame."""
-    free = VideoDiT(dit.config.model_copy(update={"causal": False, "window": None}))
+    free = VideoDiT(dit.config.model_copy(update={"causal": False, "window": None, "sinks": 0}))
     free.load_state_dict(dit.state_dict())
     free.metadata = dit.metadata
     return free.eval()
@@ -211,11 +232,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lengths", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--sinks", type=int, default=0)
+    parser.add_argument("--sinks", type=int, help="default: as trained")
     parser.add_argument("--context-noise", type=float, help="default: what the model records")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--beside", type=Path, nargs="+", metavar="JSON", help="rows measured before: their drift.json")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if not (args.forcing or args.full or args.few_step):

@@ -14,6 +14,7 @@ from torch import Tensor
 from vidlatent.diffusion.dit import VideoDiTConfig
 from vidlatent.train.diffusion_config import DiffusionConfig
 from vidlatent.train.diffusion_data import Latents
+from vidlatent.train.optimizers import make_optimizer
 from vidlatent.train.task import Task
 
 FRAMES, SPREAD = 3, 0.1
@@ -70,9 +71,12 @@ class RingLatents(Latents):
 
     def __init__(self, config: DiffusionConfig) -> None:
         self.config, self.source = config, RingSource()
+        self.mean, self.std = self.source.mean, self.source.std
 
 
-def ring_config(method: dict[str, object], *, learning_rate: float, out: Path) -> DiffusionConfig:
+def ring_config(
+    method: dict[str, object], *, learning_rate: float, out: Path, optimizer: str = "adamw"
+) -> DiffusionConfig:
     """A run on the ring by some method."""
     model = VideoDiTConfig(channels=2, dim=32, depth=2, heads=2, patch=1, causal=True, rope_base=10.0)
     return DiffusionConfig(
@@ -81,7 +85,7 @@ def ring_config(method: dict[str, object], *, learning_rate: float, out: Path) -
         data={"source": "world"},
         method=method,
         frames=FRAMES,
-        optimizer={"learning_rate": learning_rate, "betas": (0.0, 0.99)},
+        optimizer={"name": optimizer, "learning_rate": learning_rate, "betas": (0.0, 0.99)},
         stages=({"name": "train", "steps": 1},),
     )
 
@@ -89,10 +93,7 @@ def ring_config(method: dict[str, object], *, learning_rate: float, out: Path) -
 def descend(task: Task, steps: int) -> dict[str, list[float]]:
     """Train without the loop: the losses of each part, step by step."""
     parts, losses = task.parts(), {}
-    optimizers = {
-        name: torch.optim.AdamW(part.module.parameters(), lr=part.optimizer.learning_rate, betas=part.optimizer.betas)
-        for name, part in parts.items()
-    }
+    optimizers = {name: make_optimizer(part.module, part.optimizer) for name, part in parts.items()}
     models = {name: part.module for name, part in parts.items()}
     batches = iter(task.data(0, rank=0, world=1))
     for step in range(steps):

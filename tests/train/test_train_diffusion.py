@@ -163,6 +163,8 @@ def test_a_dataset_goes_on_in_the_middle_of_an_epoch(write, dataset):
     [
         ("frmes=3", "frmes"),
         ("frames=9", "frames=9 is more than data.num_latents=5"),
+        ("frames=4; apart=2; model.sinks=1", "frames=4 and apart=2 is more than data.num_latents=5"),
+        ("apart=1", "model.sinks says how many"),
         ("model.block=3; model.window=3", "frames=4 must be a multiple of model.block=3"),
         ("model.heads=3", "dim=32 must be a multiple of heads=3"),
         ("model.channels=8", "the latents have 16 channels"),

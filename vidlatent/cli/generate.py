@@ -37,7 +37,7 @@ def generate(
         typer.Option("--context-noise", min=0, max=1, help="How noisy finished frames are shown; default: as trained."),
     ] = None,
     sinks: Annotated[
-        int | None, typer.Option("--sinks", min=0, help="First frames that stay in sight: less drift, less motion.")
+        int | None, typer.Option("--sinks", min=0, help="First frames that stay in sight; default: as trained.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, another clip.")] = 0,
     autoencoder: Annotated[

@@ -10,8 +10,8 @@ from vidlatent.diffusion.dit import VideoDiT, VideoDiTConfig
 from vidlatent.diffusion.guidance import Guidance, autoguidance, classifier, classifier_free, history
 from vidlatent.diffusion.masks import Causal, Full, Local, TeacherForcing
 from vidlatent.diffusion.memory import Partitioned
-from vidlatent.diffusion.noise import FreeNoise, FreshNoise, noise_like
-from vidlatent.diffusion.objective import LearnedUncertainty, flow_loss, interpolate, min_snr, per_frame
+from vidlatent.diffusion.noise import FreeNoise, FreshNoise, interpolate, noise_like, per_frame
+from vidlatent.diffusion.objective import LearnedUncertainty, flow_loss, min_snr
 from vidlatent.diffusion.paths import (
     EDM,
     AsFlow,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidlatent.diffusion.dit import VideoDiT, VideoDiTConfig
 from vidlatent.errors import ModelError
+from vidlatent.files import write_tensors
 
 _FORMAT = "vidlatent.VideoDiT.1"
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def save_model(
@@ -38,26 +39,24 @@ def save_model(
     return write_tensors(path, dit.state_dict() if weights is None else weights, header)
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
-    """Write a safetensors file to `path`, whole or not at all."""
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, dict(header))
-        part.chmod(0o644)  # safetensors makes files for their owner alone
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
 def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> VideoDiT:
     """Read what `save_model` wrote, in evaluation mode; `dit.metadata` is what it recorded.
 
     `dtype` None keeps the type of the file's weights. Raises `ModelError` for a missing, torn or foreign file.
+    """
+
+    def build(header: Mapping[str, str]) -> VideoDiT:
+        dit = VideoDiT(VideoDiTConfig.model_validate_json(header["config"]))
+        dit.metadata = json.loads(header["metadata"])
+        return dit
+
+    return read_model(path, build, form=_FORMAT, what="diffusion model").to(device, dtype)
+
+
+def read_model(path: str | Path, build: Callable[[Mapping[str, str]], Model], *, form: str, what: str) -> Model:
+    """What `build` makes of a file's header, with the file's weights in their type, in evaluation mode.
+
+    `form` is what the header must call its format. Raises `ModelError` for a missing, torn or foreign file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -69,12 +68,11 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: t
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: torn, or not a safetensors file ({error}): get it again") from error
-    if header.get("format") != _FORMAT:
-        raise ModelError(f"{path}: not a diffusion model of vidlatent: its header says format={header.get('format')!r}")
+    if header.get("format") != form:
+        raise ModelError(f"{path}: not a {what} of vidlatent: its header says format={header.get('format')!r}")
     try:
-        dit = VideoDiT(VideoDiTConfig.model_validate_json(header["config"]))
-        dit.metadata = json.loads(header["metadata"])
-        dit.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+        model = build(header)
+        model.to(next(iter(weights.values())).dtype).load_state_dict(weights)
     except (ValidationError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: weights and configuration do not fit: {error}") from error
-    return dit.to(device, dtype).eval()
+    return model.eval()

@@ -9,21 +9,21 @@ code that it predicts: a start token at the first, code i - 1 at that of code i.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
 from vidlatent.config import RunConfig
 from vidlatent.diffusion.cache import KVCache
-from vidlatent.diffusion.checkpoint import write_tensors
+from vidlatent.diffusion.checkpoint import read_model
 from vidlatent.diffusion.layers import EPS, Pass, SelfAttention, SwiGLU
 from vidlatent.diffusion.masks import Causal, Mask
 from vidlatent.diffusion.rope import Rope
-from vidlatent.errors import InputError, ModelError
+from vidlatent.errors import InputError
+from vidlatent.files import write_tensors
 
 _FORMAT = "vidlatent.CodeTransformer.1"
 
@@ -160,19 +160,9 @@ def save_prior(model: CodeTransformer, path: str | Path) -> None:
 
 def load_prior(path: str | Path) -> CodeTransformer:
     """Read what `save_prior` wrote. Raises `ModelError` for any other file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: missing, torn, or not a safetensors file ({error})") from error
-    if header.get("format") != _FORMAT:
-        raise ModelError(f"{path}: no prior over codes: its header says format={header.get('format')!r}")
-    try:
-        model = CodeTransformer(CodeTransformerConfig(**json.loads(header["config"])))
-        model.load_state_dict(weights)
-    except (ValidationError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: weights and configuration do not fit: {error}") from error
-    return model.eval()
+    return read_model(
+        path,
+        lambda header: CodeTransformer(CodeTransformerConfig.model_validate_json(header["config"])),
+        form=_FORMAT,
+        what="prior over codes",
+    )

@@ -31,7 +31,8 @@ class VideoDiTConfig(RunConfig):
 
     channels   of the latents.             patch    side of a patch on the latent grid.
     dim, depth, heads                      registers  extra tokens a frame (arXiv:2309.16588).
-    causal     frames see no later block; `block` frames see each other; `window` frames before, None = all.
+    causal     frames see no later block; `block` frames see each other; `window` frames before, None = all, and
+               `sinks`, the first frames of a clip.
     num_classes, action_dim, text_dim      0 = not conditioned on it.
     """
 
@@ -44,6 +45,7 @@ class VideoDiTConfig(RunConfig):
     causal: bool = False
     block: PositiveInt = 1
     window: NonNegativeInt | None = None
+    sinks: NonNegativeInt = 0
     num_classes: NonNegativeInt = 0
     action_dim: NonNegativeInt = 0
     text_dim: NonNegativeInt = 0
@@ -54,13 +56,13 @@ class VideoDiTConfig(RunConfig):
         if self.dim % self.heads:
             raise ValueError(f"dim={self.dim} must be a multiple of heads={self.heads}")
         Rope(self.dim // self.heads, self.rope_base)
-        Causal(self.block, self.window)
+        self.mask  # noqa: B018 - refuses what does not fit
         return self
 
     @property
-    def predicate(self) -> Predicate:
-        """Who sees whom, by default."""
-        return Causal(self.block, self.window) if self.causal else Full()
+    def mask(self) -> Causal:
+        """Who sees whom in a causal model."""
+        return Causal(self.block, self.window, self.sinks)
 
 
 class VideoDiT(nn.Module):
@@ -117,9 +119,14 @@ class VideoDiT(nn.Module):
         """Whether finished frames never change what they say, so that their keys and values can be kept."""
         return self.config.causal
 
-    def new_cache(self, *, window: int | None = None, sinks: int = 0, sink_decay: float | None = None) -> KVCache:
-        """An empty cache that holds the `window` frames (default: the configuration's) that a frame sees."""
-        return KVCache(window=self.config.window if window is None else window, sinks=sinks, sink_decay=sink_decay)
+    def new_cache(
+        self, *, window: int | None = None, sinks: int | None = None, sink_decay: float | None = None
+    ) -> KVCache:
+        """An empty cache of what a frame sees: `window` frames and `sinks` (default: the configuration's)."""
+        window, sinks = (
+            own if given is None else given for given, own in ((window, self.config.window), (sinks, self.config.sinks))
+        )
+        return KVCache(window=window, sinks=sinks or 0, sink_decay=sink_decay)
 
     def forward(
         self,
@@ -157,12 +164,12 @@ class VideoDiT(nn.Module):
         return rearrange(out, "b t (h w) (c p q) -> b c t (h p) (w q)", h=size[0], p=config.patch, q=config.patch)
 
     def _predicate(self, cache: KVCache | None) -> Predicate:
-        """A cache holds what a frame sees: its window, and sinks that training did not know."""
+        """With a cache a frame sees what that may hold, which need not be what it saw in training."""
         if self.predicate is not None:
             return self.predicate
-        if cache is None or not self.config.causal:
-            return self.config.predicate
-        return Causal(self.config.block, cache.window, cache.sinks)
+        if not self.config.causal:
+            return Full()
+        return self.config.mask if cache is None else Causal(self.config.block, cache.window, cache.sinks)
 
     def _text(self, context: Context | None, batch: int, cache: KVCache | None) -> tuple[Tensor | None, Tensor | None]:
         if cache is None or torch.is_grad_enabled() or (context and context.keep is not None):

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidlatent.diffusion.objective import per_frame
+from vidlatent.diffusion.noise import per_frame
 
 Gradient = Callable[[Tensor, Tensor], Tensor]
 """From latents and levels to the gradient of log p(y | z_t) by the latents, of their shape."""

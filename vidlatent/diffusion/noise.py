@@ -1,4 +1,6 @@
-"""Where noise comes from: drawn on the CPU, so that a seed means the same on every device.
+"""Noise: how it is mixed in, and where it comes from: drawn on the CPU, so a seed means the same on every device.
+
+z_t = (1 - t) z_0 + t eps
 
 FreeNoise (arXiv:2310.15169): the first `window` frames are fresh, each later window is a shuffle of them. Frames far
 apart then share their noise, and a model of short clips keeps one scene together.
@@ -17,6 +19,17 @@ def noise_like(z: Tensor, generator: torch.Generator | None = None) -> Tensor:
     if generator is None or generator.device == z.device:
         return torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
     return torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)
+
+
+def interpolate(z0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """`(1 - t) z0 + t noise` of `(B, C, t, h, w)` at levels `(B,)` or `(B, t)`."""
+    t = per_frame(t, z0)
+    return (1 - t) * z0 + t * noise
+
+
+def per_frame(t: Tensor, z: Tensor) -> Tensor:
+    """Levels `(B,)` or `(B, t)` shaped to multiply latents `(B, C, t, h, w)`."""
+    return t.to(z.dtype).view(len(t), 1, -1, 1, 1)
 
 
 class NoiseSource(Protocol):

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidlatent.diffusion.after_clean import AfterClean
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.embeddings import TimeEmbedding
-from vidlatent.diffusion.masks import Causal, Predicate, TeacherForcing
-from vidlatent.diffusion.noise import noise_like
+from vidlatent.diffusion.masks import Causal, Predicate
+from vidlatent.diffusion.noise import interpolate, noise_like
 
 Weight = Callable[[Tensor], Tensor]
 """Weight of a frame's loss by its noise level."""
@@ -28,17 +29,6 @@ class Velocity(Protocol):
     """What has a velocity at noise levels `t` `(B, t)`: a `VideoDiT`, or anything called like it."""
 
     def __call__(self, z: Tensor, t: Tensor, context: Context | None = None, /, **options: Any) -> Tensor: ...
-
-
-def interpolate(z0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """`(1 - t) z0 + t noise` of `(B, C, t, h, w)` at levels `(B,)` or `(B, t)`."""
-    t = per_frame(t, z0)
-    return (1 - t) * z0 + t * noise
-
-
-def per_frame(t: Tensor, z: Tensor) -> Tensor:
-    """Levels `(B,)` or `(B, t)` shaped to multiply latents `(B, C, t, h, w)`."""
-    return t.to(z.dtype).view(len(t), 1, -1, 1, 1)
 
 
 def min_snr(gamma: float = 5.0) -> Weight:
@@ -74,32 +64,10 @@ def flow_loss(
     if teacher is None:
         velocity = dit(z, t, context, mask=mask)
     else:
-        velocity = _after_clean(dit, z, t, context, z0, context_t, teacher, generator)
+        after = AfterClean.of(z0, context, teacher, levels=context_t, generator=generator)
+        velocity = after.velocity(dit, z, t)
     precise = torch.promote_types(z0.dtype, torch.float32)
     return _mean_loss(velocity.to(precise), (noise - z0).to(precise), t, weight, uncertainty, cosine)
-
-
-def _after_clean(
-    dit: Velocity,
-    z: Tensor,
-    t: Tensor,
-    context: Context | None,
-    z0: Tensor,
-    context_t: Tensor | None,
-    teacher: Causal,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Velocity of noisy frames behind a clean copy of the clip, both halves at the same positions."""
-    frames = z.shape[2]
-    context_t = torch.zeros_like(t) if context_t is None else context_t
-    clean = interpolate(z0, noise_like(z0, generator), context_t) if bool(context_t.any()) else z0
-    return dit(
-        torch.cat([clean, z], 2),
-        torch.cat([context_t, t], 1),
-        context.repeat_frames(2) if context else None,
-        mask=TeacherForcing(frames, teacher),
-        positions=torch.arange(frames, device=z.device).repeat(2),
-    )[:, :, frames:]
 
 
 def _mean_loss(

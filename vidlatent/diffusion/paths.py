@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from vidlatent.diffusion.context import Context
-from vidlatent.diffusion.objective import Weight, per_frame
+from vidlatent.diffusion.noise import per_frame
+from vidlatent.diffusion.objective import Weight
 from vidlatent.diffusion.times import Density, uniform
 from vidlatent.errors import InputError
 

@@ -15,10 +15,10 @@ from vidlatent.errors import ModelError
 class Provenance(RunConfig):
     """Read from `dit.metadata` by `of`.
 
-    autoencoder, fingerprint   whose latents these are.           mean, std   (C,) of the raw latents.
+    autoencoder, fingerprint   whose latents these are.           mean, std   (C,): it is fed (latents - mean) / std.
     size, fps                  of the frames it was trained on.   frames      latent frames in a training sample.
     steps, levels              how few-step models are sampled: so many passes, at these noise levels from 0 to 1.
-    context_noise, sinks       how noisy finished frames are best shown to it, and how many of the first for good.
+    shift, context_noise       how the levels of other models are moved, and how noisy finished frames are shown to it.
     world                      the procedural world it was trained on, if any.
     """
 
@@ -31,8 +31,8 @@ class Provenance(RunConfig):
     frames: int
     steps: int | None = None
     levels: tuple[float, ...] | None = None
+    shift: float = 1.0
     context_noise: float = 0.0
-    sinks: int = 0
     world: dict[str, Any] | None = None
 
     @classmethod

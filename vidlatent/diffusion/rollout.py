@@ -17,8 +17,7 @@ from torch import Tensor
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.guidance import Branch, Guidance
 from vidlatent.diffusion.memory import CachedFrames, Memory, ShownFrames
-from vidlatent.diffusion.noise import FreshNoise, NoiseSource, noise_like
-from vidlatent.diffusion.objective import interpolate
+from vidlatent.diffusion.noise import FreshNoise, NoiseSource, interpolate, noise_like
 from vidlatent.diffusion.queue import Queue
 from vidlatent.diffusion.samplers import Sampler, euler
 from vidlatent.diffusion.schedule import Schedule
@@ -61,7 +60,7 @@ class Rollout(Iterator[Tensor]):
         sampler: Sampler = euler,
         guidance: Guidance | None = None,
         window: int | None = None,
-        sinks: int = 0,
+        sinks: int | None = None,
         sink_decay: float | None = None,
         context_noise: float = 0.0,
         noise: NoiseSource | None = None,
@@ -137,7 +136,7 @@ class Rollout(Iterator[Tensor]):
         return prompt.shape[2] - whole, whole
 
     def _memory(
-        self, model: Any, schedule: Schedule, window: int | None, sinks: int, sink_decay: float | None
+        self, model: Any, schedule: Schedule, window: int | None, sinks: int | None, sink_decay: float | None
     ) -> Memory:
         if model.causal:
             block = model.config.block
@@ -154,7 +153,7 @@ class Rollout(Iterator[Tensor]):
         if window is None and schedule.block is not None and schedule.lag == schedule.steps:
             raise InputError("this model's frames all see each other: say with window= how many finished ones to show")
         default = getattr(model, "lookahead", 0) or (0 if self._prompt is None else self._prompt.shape[2])
-        return ShownFrames(model, window=default if window is None else window, sinks=sinks)
+        return ShownFrames(model, window=default if window is None else window, sinks=sinks or 0)
 
     def _begin(self) -> None:
         if self._prompt is not None and self._first:

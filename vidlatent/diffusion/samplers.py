@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vidlatent.diffusion.objective import per_frame
+from vidlatent.diffusion.noise import per_frame
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 

@@ -9,62 +9,62 @@ multistep        z' = (1 - t') x + t' xi,  x = z - t v                          
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from vidlatent.diffusion.noise import noise_like
-from vidlatent.diffusion.objective import per_frame
+from vidlatent.diffusion.noise import noise_like, per_frame
 from vidlatent.diffusion.samplers import Past, Predict, Sampler
+
+Ahead = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""From latents, velocity, fresh noise, and levels t and t' < t that multiply latents, to latents at t'."""
+
+
+def _sampler(ahead: Ahead) -> Sampler:
+    """A `Sampler` of one evaluation a step, without a past."""
+
+    def step(
+        predict: Predict,
+        z: Tensor,
+        t: Tensor,
+        t_next: Tensor,
+        past: Past | None = None,  # noqa: ARG001
+        *,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Past]:
+        stays = t_next >= t
+        now, then = (per_frame(level.masked_fill(stays, end), z) for level, end in ((t, 1), (t_next, 0)))
+        made = ahead(z, predict(z, t), noise_like(z, generator), now, then)
+        return torch.where(per_frame(stays, z) > 0, z, made), Past()
+
+    return step
 
 
 def ancestral(eta: float = 1.0) -> Sampler:
     """DDPM's posterior step in flow coordinates, with a share `eta` of its noise."""
 
-    def step(
-        predict: Predict,
-        z: Tensor,
-        t: Tensor,
-        t_next: Tensor,
-        past: Past | None = None,  # noqa: ARG001
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Past]:
-        velocity = predict(z, t)
-        clean, noise = z - per_frame(t, z) * velocity, z + per_frame(1 - t, z) * velocity
-        moved = t_next < t
-        t_safe, data = t.masked_fill(~moved, 1.0), (1 - t) / (1 - t_next).masked_fill(~moved, 1.0)
-        variance = eta**2 * (t_next / t_safe) ** 2 * (t_safe**2 - (t_next * data) ** 2)
+    def ahead(z: Tensor, v: Tensor, noise: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        variance = (eta * t_next / t) ** 2 * (t**2 - (t_next * (1 - t) / (1 - t_next)) ** 2).clamp(min=0)
         kept = (t_next**2 - variance).clamp(min=0).sqrt()
-        ahead = (
-            per_frame(1 - t_next, z) * clean
-            + per_frame(kept, z) * noise
-            + per_frame(variance.clamp(min=0).sqrt(), z) * noise_like(z, generator)
-        )
-        return torch.where(per_frame(moved, z) > 0, ahead, z), Past()
+        return (1 - t_next) * (z - t * v) + kept * (z + (1 - t) * v) + variance.sqrt() * noise
 
-    return step
+    return _sampler(ahead)
 
 
 def euler_maruyama(churn: float = 1.0) -> Sampler:
     """The reverse SDE with diffusion w = churn * t; the step to t = 0 is Euler's, without noise."""
 
-    def step(
-        predict: Predict,
-        z: Tensor,
-        t: Tensor,
-        t_next: Tensor,
-        past: Past | None = None,  # noqa: ARG001
-        *,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Past]:
-        velocity = predict(z, t)
-        noise = z + per_frame(1 - t, z) * velocity
+    def ahead(z: Tensor, v: Tensor, noise: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
         stirred = torch.where(t_next > 0, churn, 0.0)
-        drift = velocity + per_frame(stirred / 2, z) * noise
-        kick = (stirred * t * (t - t_next)).sqrt()
-        return z - per_frame(t - t_next, z) * drift + per_frame(kick, z) * noise_like(z, generator), Past()
+        drift = v + stirred / 2 * (z + (1 - t) * v)
+        return z - (t - t_next) * drift + (stirred * t * (t - t_next)).sqrt() * noise
 
-    return step
+    return _sampler(ahead)
+
+
+renoise: Sampler = _sampler(lambda z, v, noise, t, t_next: torch.lerp(z - t * v, noise, t_next))
+"""For models that were distilled to few steps: each answers with a clean frame, which is noised anew."""
 
 
 def langevin(
@@ -108,18 +108,3 @@ def corrected(sampler: Sampler, *, ratio: float = 0.16, rounds: int = 1) -> Samp
 def _norm(x: Tensor) -> Tensor:
     """Length of each frame, `(B, 1, t, 1, 1)`."""
     return x.square().sum((1, 3, 4), keepdim=True).sqrt()
-
-
-def renoise(
-    predict: Predict,
-    z: Tensor,
-    t: Tensor,
-    t_next: Tensor,
-    past: Past | None = None,  # noqa: ARG001
-    *,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Past]:
-    """A `Sampler` of models that were distilled to few steps: each answers with a clean frame, which is noised anew."""
-    clean = z - per_frame(t, z) * predict(z, t)
-    ahead = torch.lerp(clean, noise_like(z, generator), per_frame(t_next, z))
-    return torch.where(per_frame(t_next < t, z) > 0, ahead, z), Past()

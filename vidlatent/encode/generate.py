@@ -39,7 +39,7 @@ class Sampling:
     full            all frames together: memory grows with their number.
 
     `steps` None is what the model was distilled to, or 16. Finished frames are shown at the level
-    `context_noise`, and the first `sinks` of them for good; None is what the model records.
+    `context_noise`, and the first `sinks` of them for good; None is as in training.
     """
 
     schedule: ScheduleName = "autoregressive"
@@ -53,9 +53,11 @@ class Sampling:
         steps = self.steps or made.steps or DEFAULT_STEPS
         if made.steps is not None and steps != made.steps:
             raise InputError(f"steps={steps}: this model was distilled to {made.steps} steps")
-        block = dit.config.block if dit.config.causal else 1
+        block: int | None = dit.config.block if dit.config.causal else 1
         lag = {"autoregressive": steps, "pyramid": max(1, steps // 4), "fifo": 1, "full": steps}[self.schedule]
-        return Schedule(steps, block=None if self.schedule == "full" else block, lag=lag, levels=made.levels)
+        if self.schedule == "full":
+            block = None
+        return Schedule(steps, block=block, lag=lag, shift=made.shift, levels=made.levels)
 
 
 def generate_clip(
@@ -115,7 +117,7 @@ def generated(
         prompt=None if prompt is None else made.normalize(prompt),
         sampler=euler if made.levels is None else renoise,
         window=None if dit.config.causal or schedule.block is None else made.frames - 1,
-        sinks=made.sinks if sampling.sinks is None else sampling.sinks,
+        sinks=sampling.sinks,
         context_noise=made.context_noise if sampling.context_noise is None else sampling.context_noise,
         seed=sampling.seed,
     )
@@ -158,7 +160,8 @@ def encode_prompt(path: str | os.PathLike[str], dit: VideoDiT, ae: Autoencoder, 
     """
     spec = ae.latent_spec
     plan = slab_plan(ae, "encode", made.size, None)
-    most = dit.config.window if dit.config.causal and dit.config.window else made.frames - 1
+    config = dit.config
+    most = config.sinks + config.window if config.causal and config.window else made.frames - 1
     tail, frames = None, 0
     fps = Fraction(made.fps).limit_denominator(1001)
     with (

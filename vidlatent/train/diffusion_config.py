@@ -59,8 +59,8 @@ class FlowMethod(RunConfig):
     forcing   a noise level for each block, under the model's mask (diffusion forcing, arXiv:2407.01392)
     teacher   noisy blocks see clean ones before them (teacher forcing)
 
-    In forcing, a frame is given clean, and not learned from, with probability `clean` (FAR, arXiv:2503.19325). In
-    teacher forcing the context is noised up to a level drawn from [0, `context_noise`].
+    Context is noised to levels drawn from [0, `context_noise`]: in teacher forcing that of a clip to one level, in
+    forcing each frame that is context, with probability `clean`, to its own. At level 0 nothing is learned from it.
     """
 
     name: Literal["flow"] = "flow"
@@ -126,6 +126,8 @@ Method = Annotated[FlowMethod | ConsistencyMethod | DistributionMethod | Adversa
 class DiffusionConfig(LoopConfig):
     """A diffusion run. `frames` latent frames make a sample, `batch` samples a step on each process.
 
+    Channels are scaled to a deviation of 1, times their effect on pixels to the power of `balance`.
+    `apart` is how many more frames of a clip may lie between the model's sinks and the other frames of a sample.
     `model` is the architecture of a run from data; distillation takes its teacher's. `init` starts from the weights of
     a model file.
     """
@@ -137,6 +139,8 @@ class DiffusionConfig(LoopConfig):
     method: Method = FlowMethod()
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.9, 0.95), weight_decay=0.01)
     frames: int = Field(default=16, ge=1)
+    apart: int = Field(default=0, ge=0)
+    balance: float = Field(default=0.0, ge=0, le=1)
     batch: int = Field(default=16, ge=1)
     sample_frames: int = Field(default=0, ge=0)
     gradient_checkpointing: bool = False
@@ -148,6 +152,14 @@ class DiffusionConfig(LoopConfig):
             raise ValueError("model: say the architecture, as in configs/diffusion/tiny.yaml")
         if self.model is not None and self.frames % self.model.block:
             raise ValueError(f"frames={self.frames} must be a multiple of model.block={self.model.block}")
-        if isinstance(self.data, WorldData) and self.frames > self.data.num_latents:
-            raise ValueError(f"frames={self.frames} is more than data.num_latents={self.data.num_latents}")
+        if self.apart and self.model is not None and not self.model.sinks:
+            raise ValueError(f"apart={self.apart} is a distance from sinks: model.sinks says how many there are")
+        if isinstance(self.data, WorldData) and self.window > self.data.num_latents:
+            asked = f"frames={self.frames}" + (f" and apart={self.apart}" if self.apart else "")
+            raise ValueError(f"{asked} is more than data.num_latents={self.data.num_latents}")
         return self
+
+    @property
+    def window(self) -> int:
+        """Latent frames that are read for a sample."""
+        return self.frames + self.apart

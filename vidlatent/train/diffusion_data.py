@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor
 
 from vidlatent.autoencoders import Autoencoder, load
 from vidlatent.diffusion.context import Context
+from vidlatent.diffusion.dit import VideoDiT
+from vidlatent.diffusion.provenance import Provenance
+from vidlatent.train.diffusion_balance import channel_gains
 from vidlatent.train.task import Batches
 
 if TYPE_CHECKING:
     from vidlatent.train.diffusion_config import DiffusionConfig
 
 Batch = dict[str, Any]
+_SAMPLE = 4  # clips on which the decoder is asked what channels do
 
 
 class Source(Protocol):
@@ -44,11 +49,15 @@ class Latents:
 
     def __init__(self, config: DiffusionConfig) -> None:
         self.config, self.source = config, open_source(config)
+        self.mean, self.std = self.source.mean, self.source.std
+        if config.balance:
+            sample = next(iter(self.source.batches(rank=0, world=1)))["z"][:_SAMPLE].float()
+            self.std = self.std / channel_gains(self.autoencoder(), sample, self.std, balance=config.balance)
 
     @property
     def channels(self) -> int:
         """Channels of the latents."""
-        return len(self.source.mean)
+        return len(self.mean)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -57,12 +66,18 @@ class Latents:
         return {
             "autoencoder": source.autoencoder,
             "fingerprint": source.fingerprint,
-            "mean": [round(value, 6) for value in source.mean.tolist()],
-            "std": [round(value, 6) for value in source.std.tolist()],
+            "mean": [round(value, 6) for value in self.mean.tolist()],
+            "std": [round(value, 6) for value in self.std.tolist()],
             "size": list(source.size),
             "frames": self.config.frames,
             **source.metadata,
         }
+
+    def scale_as(self, dit: VideoDiT, *, path: object) -> None:
+        """Feed a model as it was fed in training. Raises `ModelError` where it saw another autoencoder's latents."""
+        made = Provenance.of(dit, path=path)
+        made.check(self.source.fingerprint, name=self.source.autoencoder)
+        self.mean, self.std = torch.tensor(made.mean), torch.tensor(made.std)
 
     def batches(self, rank: int, world: int) -> Batches:
         """Endless training batches, raw."""
@@ -75,7 +90,7 @@ class Latents:
     def normal(self, batch: Batch) -> Tensor:
         """The latents of a batch as a model is fed them."""
         z = batch["z"].float()
-        mean, std = (values.to(z)[:, None, None, None] for values in (self.source.mean, self.source.std))
+        mean, std = (values.to(z)[:, None, None, None] for values in (self.mean, self.std))
         return (z - mean) / std
 
     def context(self, batch: Batch) -> Context | None:

@@ -23,7 +23,7 @@ def write_samples(dit: VideoDiT, ae: Autoencoder, folder: Path, *, num_frames: i
     size = (made.size[0] // rows, made.size[1] // columns)
     steps = made.steps or _STEPS
     block = dit.config.block if dit.config.causal else None
-    schedule = Schedule(steps, block=block, lag=steps, levels=made.levels)
+    schedule = Schedule(steps, block=block, lag=steps, shift=made.shift, levels=made.levels)
     latents = list(
         rollout(
             dit, schedule=schedule, num_frames=num_frames, size=size, batch=_CLIPS, context_noise=made.context_noise

@@ -43,7 +43,7 @@ class StoredLatents:
     def batches(self, *, rank: int, world: int) -> Batches:
         config = self.config
         reader = self.dataset.batches(
-            frames=config.frames,
+            frames=config.window,
             batch_size=config.batch,
             seed=config.seed,
             rank=rank,
@@ -55,7 +55,7 @@ class StoredLatents:
     def held_out(self, count: int) -> Batch | None:
         if self.data.validation is None:
             return None
-        dataset, frames = LatentDataset(self.data.validation), self.config.frames
+        dataset, frames = LatentDataset(self.data.validation), self.config.window
         if dataset.settings.fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.data.validation}: encoded by autoencoder {dataset.settings.fingerprint}, "

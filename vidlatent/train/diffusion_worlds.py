@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from vidlatent.autoencoders import Autoencoder
 from vidlatent.diffusion.worlds import WorldStream, build_world
 from vidlatent.diffusion.worlds.stream import TRAIN, VALIDATION
 from vidlatent.diffusion.worlds.world import World, WorldClip
+from vidlatent.files import write_tensors
 from vidlatent.train.diffusion_data import Batch, load_autoencoder
 from vidlatent.train.task import Batches
 
@@ -48,11 +48,11 @@ class WorldLatents:
 
     def batches(self, *, rank: int, world: int) -> Batches:  # noqa: ARG002
         config = self.config
-        return Windows(self.train, frames=config.frames, batch=config.batch, seed=config.seed, rank=rank)
+        return Windows(self.train, frames=config.window, batch=config.batch, seed=config.seed, rank=rank)
 
     def held_out(self, count: int) -> Batch:
         clips = torch.arange(min(count, len(self.validation.latents)))
-        return self.validation.windows(clips, torch.zeros_like(clips), self.config.frames)
+        return self.validation.windows(clips, torch.zeros_like(clips), self.config.window)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,6 @@ class Windows:
 def encoded_world(data: WorldData, ae: Autoencoder, *, cache: Path) -> tuple[Pool, Pool]:
     """Training and validation clips of a world, encoded; read from the file `cache` where it holds just these."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
     content = _content(data, ae)
     if cache.is_file():
@@ -110,13 +109,7 @@ def encoded_world(data: WorldData, ae: Autoencoder, *, cache: Path) -> tuple[Poo
     made: dict[str, Tensor] = {}
     for split, key, count in ((TRAIN, "train", data.clips), (VALIDATION, "validation", data.validation_clips)):
         made |= {f"{key}.{part}": value for part, value in _encoded(world, data, ae, split, count).items()}
-    part = cache.with_name(f".{cache.name}.part{os.getpid()}")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        save_file(made, part, {"content": content})
-        os.replace(part, cache)
-    finally:
-        part.unlink(missing_ok=True)
+    write_tensors(cache, made, {"content": content})
     return _pool(made, "train"), _pool(made, "validation")
 
 

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidlatent.diffusion.after_clean import AfterClean
 from vidlatent.diffusion.checkpoint import load_model, save_model
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.masks import Causal, TeacherForcing
-from vidlatent.diffusion.objective import per_frame
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.samplers import Sampler, euler
 from vidlatent.diffusion.stochastic import renoise
@@ -40,7 +39,9 @@ class Distillation:
         self.teacher = load_teacher(teacher, latents)
         self.student = deepcopy(self.teacher) if start is None else load_teacher(start, latents)
         self.student.requires_grad_(True).train().gradient_checkpointing = config.gradient_checkpointing
-        self.metadata = latents.metadata | {"steps": len(levels) - 1, "levels": list(levels)}
+        self.context_noise = Provenance.of(self.teacher).context_noise
+        sampling = {"steps": len(levels) - 1, "levels": list(levels), "context_noise": self.context_noise}
+        self.metadata = latents.metadata | sampling
         self.student.metadata = self.metadata
 
     def begin(self, stage: int) -> None:
@@ -50,10 +51,15 @@ class Distillation:
         return self.latents.batches(rank, world)
 
     def read(self, batch: Batch) -> tuple[Tensor, Context | None]:
-        """Normalised latents and conditions of a batch, on the teacher's device."""
-        z, context = self.latents.normal(batch), self.latents.context(batch)
+        """Normalised latents of the first frames of a batch, and their conditions, on the teacher's device."""
+        z, context, frames = self.latents.normal(batch), self.latents.context(batch), self.config.frames
         self.teacher.to(z.device)
-        return z, context
+        return z[:, :, :frames], None if context is None else context.frames(0, frames)
+
+    def after(self, z0: Tensor, context: Context | None) -> AfterClean:
+        """Clips as the past of their own frames, as noisy as the teacher is shown one."""
+        levels = z0.new_full((len(z0), z0.shape[2]), self.context_noise)
+        return AfterClean.of(z0, context, self.teacher.config.mask, levels=levels)
 
     def evaluate(self, models: Models, folder: Path | None) -> dict[str, float]:  # noqa: ARG002
         """Energy distance of clips made in the student's few steps from held-out ones, and of the teacher's in as many.
@@ -65,8 +71,9 @@ class Distillation:
             batch = {name: value.to(next(self.student.parameters()).device) for name, value in batch.items()}
             z0, context = self.read(batch)
             noise = torch.randn(z0.shape, generator=torch.Generator().manual_seed(0)).to(z0)
+            after = self.after(z0, context)
             for name, model, sampler in (("student", self.student, renoise), ("teacher", self.teacher, euler)):
-                made = sampled(model, noise, self.levels, z0, context, sampler)
+                made = sampled(model, noise, self.levels, after, sampler)
                 metrics[f"{name}_distance"] = energy_distance(made.flatten(1), z0.flatten(1))
         if folder is not None and self.config.sample_frames:
             write_samples(self.student, self.latents.autoencoder(), folder, num_frames=self.config.sample_frames)
@@ -81,39 +88,17 @@ def load_teacher(path: Path, latents: Latents) -> VideoDiT:
     dit = load_model(path)
     if not dit.config.causal:
         raise InputError(f"{path}: frames see later ones; few-step rollouts are distilled from causal models")
-    Provenance.of(dit, path=path).check(latents.source.fingerprint, name=latents.source.autoencoder)
+    latents.scale_as(dit, path=path)
     return dit.requires_grad_(False).eval()
 
 
-def clean_after(dit: Any, z: Tensor, t: Tensor, z0: Tensor, context: Context | None, causal: Causal) -> Tensor:
-    """x(z, t) of every frame of `z` at levels `t` (B, t), each after the clean frames of `z0` before it."""
-    return z - per_frame(t, z) * velocity_after(dit, z, t, z0, context, causal)
-
-
-def velocity_after(dit: Any, z: Tensor, t: Tensor, z0: Tensor, context: Context | None, causal: Causal) -> Tensor:
-    """Velocity of every frame of `z` at levels `t` (B, t), each after the clean frames of `z0` before it."""
-    frames = z.shape[2]
-    return dit(
-        torch.cat([z0, z], 2),
-        torch.cat([torch.zeros_like(t), t], 1),
-        None if context is None else context.repeat_frames(2),
-        mask=TeacherForcing(frames, causal),
-        positions=torch.arange(frames, device=z.device).repeat(2),
-    )[:, :, frames:]
-
-
-def causal_of(dit: VideoDiT) -> Causal:
-    """Who sees whom in a causal model."""
-    return Causal(dit.config.block, dit.config.window)
-
-
 @torch.no_grad()
-def sampled(dit: VideoDiT, noise: Tensor, levels: Any, z0: Tensor, context: Context | None, sampler: Sampler) -> Tensor:
-    """Every frame from noise through `levels` (climbing from 0 to 1), each after the clean frames of `z0` before it."""
-    causal, generator, z = causal_of(dit), torch.Generator().manual_seed(1), noise
+def sampled(dit: VideoDiT, noise: Tensor, levels: Any, after: AfterClean, sampler: Sampler) -> Tensor:
+    """Every frame from noise through `levels` (climbing from 0 to 1), each after the clean frames before it."""
+    generator, z = torch.Generator().manual_seed(1), noise
 
     def predict(z: Tensor, t: Tensor) -> Tensor:
-        return velocity_after(dit, z, t, z0, context, causal)
+        return after.velocity(dit, z, t)
 
     for high, low in zip(levels[:0:-1], levels[-2::-1], strict=True):
         t, t_next = (z.new_full((len(z), z.shape[2]), level) for level in (high, low))

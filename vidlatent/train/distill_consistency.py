@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from vidlatent.diffusion.objective import interpolate, per_frame
+from vidlatent.diffusion.noise import interpolate, per_frame
 from vidlatent.diffusion.times import time_grid
 from vidlatent.train.diffusion_config import ConsistencyMethod, DiffusionConfig
 from vidlatent.train.diffusion_data import Latents
-from vidlatent.train.distill import Distillation, causal_of, clean_after, velocity_after
+from vidlatent.train.diffusion_sinks import set_apart
+from vidlatent.train.distill import Distillation
 from vidlatent.train.task import Loss, Models, Part
 
 
@@ -40,12 +41,14 @@ class ConsistencyDistillation(Distillation):
         return {"student": Part(self.student, self.config.optimizer, averaged=True)}
 
     def step(self, models: Models, batch: Any, step: int) -> Iterator[Loss]:  # noqa: ARG002
-        z0, context = self.read(batch)
+        z0, context = self.latents.normal(batch), self.latents.context(batch)
+        z0, context, given = set_apart(z0, context, frames=self.config.frames, sinks=self.student.config.sinks)
+        self.teacher.to(z0.device)
         index = torch.randint(1, len(self.grid), (len(z0), 1)).expand(-1, z0.shape[2])
         t, s = self.grid[index].to(z0), self.grid[index - 1].to(z0)
-        z, causal, student = interpolate(z0, torch.randn_like(z0), t), causal_of(self.student), models["student"]
+        z, after, student = interpolate(z0, torch.randn_like(z0), t), self.after(z0, context), models["student"]
         with torch.no_grad():
-            nearer = z - per_frame(t - s, z) * velocity_after(self.teacher, z, t, z0, context, causal)
-            target = clean_after(student, nearer, s, z0, context, causal)
-        loss = (clean_after(student, z, t, z0, context, causal) - target).square().mean()
-        yield Loss("student", loss)
+            nearer = z - per_frame(t - s, z) * after.velocity(self.teacher, z, t)
+            target = after.clean(student, nearer, s)
+        loss = (after.clean(student, z, t) - target).square().mean((1, 3, 4))
+        yield Loss("student", loss.masked_fill(given, 0).sum() / (~given).sum())

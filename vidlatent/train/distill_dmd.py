@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from vidlatent.diffusion.context import Context
-from vidlatent.diffusion.objective import flow_loss, interpolate, per_frame
+from vidlatent.diffusion.noise import interpolate, per_frame
+from vidlatent.diffusion.objective import flow_loss
 from vidlatent.diffusion.times import shift
 from vidlatent.train.diffusion_config import DiffusionConfig, DistributionMethod
 from vidlatent.train.diffusion_data import Latents

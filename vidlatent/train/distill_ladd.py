@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.objective import interpolate
+from vidlatent.diffusion.noise import interpolate
 from vidlatent.diffusion.times import logit_normal, sample_times
 from vidlatent.train.diffusion_config import AdversarialMethod, DiffusionConfig
 from vidlatent.train.diffusion_data import Latents
-from vidlatent.train.distill import Distillation, causal_of, clean_after
+from vidlatent.train.distill import Distillation
 from vidlatent.train.task import Loss, Models, Part
 
 
@@ -73,7 +73,7 @@ class AdversarialDistillation(Distillation):
         levels = torch.tensor(self.levels[1:])
         t = levels[torch.randint(len(levels), (len(z0), 1))].expand(-1, z0.shape[2]).to(z0)
         z = interpolate(z0, torch.randn_like(z0), t)
-        return clean_after(student, z, t, z0, context, causal_of(self.student))
+        return self.after(z0, context).clean(student, z, t)
 
     def _heads_loss(self, heads: Any, real: Tensor, made: Tensor, context: Context | None) -> Tensor:
         t = self._times(real)

@@ -12,14 +12,14 @@ from torch import Tensor
 from vidlatent.diffusion.checkpoint import load_model, save_model
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT
-from vidlatent.diffusion.masks import Causal, Full
+from vidlatent.diffusion.masks import Full
 from vidlatent.diffusion.objective import flow_loss
-from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.times import logit_normal, mixture, sample_times, uniform
 from vidlatent.errors import InputError
 from vidlatent.train.diffusion_config import DiffusionConfig, FlowMethod, Mode
 from vidlatent.train.diffusion_data import Latents
 from vidlatent.train.diffusion_samples import write_samples
+from vidlatent.train.diffusion_sinks import set_apart
 from vidlatent.train.task import Batches, Loss, Models, Part
 
 _HELD_OUT = 64
@@ -38,7 +38,8 @@ class FlowTask:
         self.config, self.latents, self.method = config, latents, config.method
         self.dit = starting_model(config, latents)
         # a rollout shows its own frames at the mean of the levels that training showed
-        self.metadata = latents.metadata | {"context_noise": self.method.context_noise / 2}
+        sampling = {"shift": self.method.shift, "context_noise": self.method.context_noise / 2}
+        self.metadata = latents.metadata | sampling
         self.dit.metadata = self.metadata
 
     def begin(self, stage: int) -> None:
@@ -68,21 +69,24 @@ class FlowTask:
         context: Context | None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The loss of normalised latents in one of the modes."""
-        method, model = self.method, self.dit.config
+        """The loss of normalised latents in one of the modes; z is a whole window, of which `frames` are taken."""
+        method, model, b, frames = self.method, self.dit.config, len(z), self.config.frames
         density = mixture(method.uniform_share, uniform, logit_normal())
-        block = None if mode == "full" else model.block
-        b, frames = len(z), z.shape[2]
-        t = sample_times(b, frames, density=density, block=block, shift_by=method.shift, generator=generator).to(z)
         if mode == "full":
-            return flow_loss(dit, z, t, context, mask=Full(), generator=generator)
+            t = sample_times(b, frames, density=density, shift_by=method.shift, generator=generator).to(z)
+            context = None if context is None else context.frames(0, frames)
+            return flow_loss(dit, z[:, :, :frames], t, context, mask=Full(), generator=generator)
+        z, context, given = set_apart(z, context, frames=frames, sinks=model.sinks, generator=generator)
+        t = sample_times(b, frames, density=density, block=model.block, shift_by=method.shift, generator=generator).to(
+            z
+        )
         if mode == "teacher":
-            causal = Causal(model.block, model.window)
             level = method.context_noise * torch.rand(b, 1, generator=generator).to(t).expand(-1, frames)
-            return flow_loss(dit, z, t, context, teacher=causal, context_t=level, generator=generator)
-        if method.clean:
-            t = t * (torch.rand(t.shape, generator=generator).to(t) >= method.clean)
-        return flow_loss(dit, z, t, context, generator=generator)
+            t = t.masked_fill(given, 0)
+            return flow_loss(dit, z, t, context, teacher=model.mask, context_t=level, generator=generator)
+        is_context, level = torch.rand(2, *t.shape, generator=generator).to(t)
+        t = torch.where(is_context < method.clean, method.context_noise * level, t).masked_fill(given, 0)
+        return flow_loss(dit, z, t, context, mask=model.mask, generator=generator)
 
     def evaluate(self, models: Models, folder: Path | None) -> dict[str, float]:
         """Loss of every mode on held-out clips, by the same noise each time, and their weighted mean."""
@@ -108,7 +112,7 @@ def starting_model(config: DiffusionConfig, latents: Latents) -> VideoDiT:
     """The model that a run from data starts with: `init`, or its own architecture."""
     if config.init is not None:
         dit = load_model(config.init).train()
-        Provenance.of(dit, path=config.init).check(latents.source.fingerprint, name=latents.source.autoencoder)
+        latents.scale_as(dit, path=config.init)
     else:
         assert config.model is not None
         torch.manual_seed(config.seed)

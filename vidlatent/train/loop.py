@@ -19,6 +19,7 @@ from vidlatent.errors import VidlatentError
 from vidlatent.train import checkpoints
 from vidlatent.train._accelerate import make_accelerator, seed_all
 from vidlatent.train.average import Average
+from vidlatent.train.optimizers import make_optimizer
 from vidlatent.train.progress import Progress, Recorder
 from vidlatent.train.record import check_same_run
 from vidlatent.train.settings import LoopConfig, StageConfig
@@ -116,11 +117,7 @@ class _Loop:
         parts = self.task.parts()
         models, optimizers = {}, {}
         for name, part in parts.items():
-            trained = [weight for weight in part.module.parameters() if weight.requires_grad]
-            chosen = part.optimizer
-            optimizer = torch.optim.AdamW(
-                trained, lr=chosen.learning_rate, betas=chosen.betas, weight_decay=chosen.weight_decay
-            )
+            optimizer = make_optimizer(part.module, part.optimizer)
             models[name], optimizers[name] = self.accelerator.prepare(part.module, optimizer)
             if part.averaged and self.config.average and name not in self.averages:
                 self.averages[name] = Average(part.module, self.config.average)
@@ -135,7 +132,7 @@ class _Loop:
                 group["lr"] = part.optimizer.rate(step, stage.steps)
         for micro in range(self.config.accumulate):
             batch = _to(next(batches), self.accelerator.device)
-            seed_all(self.config.seed, self.step, micro, self.accelerator.process_index)
+            seed_all(self.config.seed, self.step, micro * self.accelerator.num_processes + self.accelerator.process_index)
             with self.accelerator.accumulate(*running.models.values()):
                 for loss in self.task.step(running.models, batch, step):
                     self._guard(loss, batch)

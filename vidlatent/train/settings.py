@@ -14,9 +14,11 @@ from vidlatent.config import RunConfig
 class OptimizerConfig(RunConfig):
     """AdamW, or Adam where `weight_decay` is 0; the learning rate by step of a stage.
 
+    "muon" moves the weights of linear layers and convolutions by Muon instead, which takes the same learning rates.
     Warm-up is linear over `warmup_steps`; "cosine" then falls to `final_share` of the learning rate at the stage's end.
     """
 
+    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = Field(default=1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)

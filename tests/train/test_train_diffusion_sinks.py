@@ -1,0 +1,70 @@
+"""Samples whose sinks lie apart from the other frames, as in a long rollout."""
+
+import pytest
+import torch
+from ring_world import RingLatents, ring_config
+
+from vidlatent.diffusion.context import Context
+from vidlatent.diffusion.dit import VideoDiT, VideoDiTConfig
+from vidlatent.train.diffusion_sinks import set_apart
+from vidlatent.train.flow import FlowTask
+
+FRAMES, SINKS, ROOM = 5, 2, 4
+
+
+def numbered(count: int = 64) -> torch.Tensor:
+    """Clips whose every frame holds its own number."""
+    return torch.arange(FRAMES + ROOM).float().view(1, 1, -1, 1, 1).expand(count, 1, -1, 1, 1)
+
+
+def test_sinks_are_the_first_frames_and_the_rest_is_one_run_from_behind_them() -> None:
+    z, _, given = set_apart(numbered(), None, frames=FRAMES, sinks=SINKS, generator=torch.Generator().manual_seed(0))
+    numbers = z[:, 0, :, 0, 0].int()
+    gaps = numbers[:, SINKS] - SINKS
+    assert (numbers[:, :SINKS] == torch.arange(SINKS)).all()
+    assert (numbers[:, SINKS:].diff(dim=1) == 1).all()
+    assert set(gaps.tolist()) == set(range(ROOM + 1))
+    assert 0.3 < (gaps == 0).float().mean() < 0.7
+    assert torch.equal(given.nonzero()[:, 0], gaps.nonzero()[:, 0])
+    assert (given.nonzero()[:, 1] == SINKS).all()
+
+
+def test_actions_stay_with_their_frames() -> None:
+    z, context, _ = set_apart(
+        numbered(), Context(actions=numbered()[:, 0, :, :, 0]), frames=FRAMES, sinks=SINKS, generator=None
+    )
+    assert torch.equal(context.actions[..., 0], z[:, 0, :, 0, 0])
+
+
+def test_without_room_samples_are_the_clips() -> None:
+    z, _, given = set_apart(numbered()[:, :, :FRAMES], None, frames=FRAMES, sinks=0)
+    assert torch.equal(z, numbered()[:, :, :FRAMES])
+    assert not given.any()
+
+
+class Asked(VideoDiT):
+    """Writes down the levels it is asked at."""
+
+    def forward(self, z, t, *args, **options):  # type: ignore[no-untyped-def]
+        self.levels = t
+        return super().forward(z, t, *args, **options)
+
+
+@pytest.mark.parametrize("mode", ["forcing", "teacher"])
+def test_a_frame_behind_a_gap_is_given_and_context_is_as_noisy_as_asked(mode, tmp_path) -> None:
+    method = {"name": "flow", "modes": {mode: 1}, "clean": 0.9, "context_noise": 0.1}
+    config = ring_config(method, learning_rate=1e-3, out=tmp_path)
+    model = VideoDiTConfig(channels=1, dim=12, depth=1, heads=1, patch=1, causal=True, window=1, sinks=SINKS)
+    config = config.model_copy(update={"frames": FRAMES, "apart": ROOM})
+    task = FlowTask.__new__(FlowTask)
+    task.config, task.latents, task.method, task.dit = config, RingLatents(config), config.method, Asked(model)
+    torch.manual_seed(0)
+    task.loss(task.dit, numbered(256), mode, None)
+    levels = task.dit.levels
+    noisy = levels[:, -FRAMES:]
+    behind = (noisy[:, SINKS] == 0).float().mean()
+    assert 0.3 < behind < 0.7
+    assert (noisy[:, [0, 1, 3, 4]] > 0).all()
+    context = noisy if mode == "forcing" else levels[:, :FRAMES]
+    assert (context <= 0.1).float().mean() > 0.85
+    assert (context > 0.05).float().mean() > 0.3

@@ -1,0 +1,31 @@
+"""Sinks as a long rollout has them: a clip's first frames, and behind them frames from much later.
+
+at_i = i            for the sinks, i < s
+at_i = i + gap      behind them, gap uniform in 0 .. room for half of the samples, 0 for the others
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vidlatent.diffusion.context import Context
+
+
+def set_apart(
+    z: Tensor, context: Context | None, *, frames: int, sinks: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Context | None, Tensor]:
+    """`frames` of latents `(B, C, t, h, w)`, t >= frames, with their conditions; t - frames is the largest gap.
+
+    The third value `(B, frames)` is True where a frame follows a gap: nobody can foresee it, so it is given.
+    """
+    count, room = len(z), z.shape[2] - frames
+    gap = torch.randint(-room, room + 1, (count, 1), generator=generator).clamp(min=0)
+    place = torch.arange(frames)
+    at, clip = (place + gap * (place >= sinks)).to(z.device), torch.arange(count, device=z.device)[:, None]
+    given = ((gap > 0) & (place == sinks)).to(z.device)
+    if context is not None and context.actions is not None:
+        context = replace(context, actions=context.actions[clip, at])
+    return z.transpose(1, 2)[clip, at].transpose(1, 2), context, given
