@@ -120,3 +120,19 @@ def test_behind_branches_an_axis_ends_when_it_has_ended_in_all_of_them() -> None
         sweep.last = {T: True, H: True}
         assert Concat(*parts)(x, sweep).shape == (1, len(parts), 1, 1, 1)
         assert sweep.last == want
+
+
+def test_nothing_is_called_while_it_waits() -> None:
+    called = []
+
+    class Watched(SiLU):
+        def apply_to(self, x: Tensor) -> Tensor:
+            called.append(x.shape[H])
+            return super().apply_to(x)
+
+    model = Chain(FrameAttention(2), Residual(Watched())).requires_grad_(False)
+    x = torch.randn(1, 2, 6, 12, 4)
+    stream = SlabStream(model, Plan((T, H), chunk=3, strip=3))
+    pieces = [stream.push(x[:, :, :3]), stream.push(x[:, :, 3:], last=True)]
+    assert called == [3] * 8
+    assert_close(torch.cat(pieces, T), model(x), tolerance=1e-5)

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidlatent.errors import BudgetTooSmall
-from vidlatent.nn import Chain
-from vidlatent.streaming import Plan, Sweepable, planner, run, workspace
+from vidlatent.nn import Chain, norm
+from vidlatent.streaming import Plan, Sweepable, planner, run, search, workspace
 from vidlatent.streaming.meter import weight_bytes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "nn"))
@@ -35,9 +35,16 @@ SMALL = 2048
 @pytest.fixture(autouse=True)
 def _what_is_counted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allowances for what cannot be counted are larger than all of these clips: any error of counting would hide."""
-    monkeypatch.setattr(planner, "with_slack", lambda counted, device: counted)
+    monkeypatch.setattr(search, "with_slack", lambda counted, device: counted)
     for name in ("_ATTENTION_ROWS", "_ATTENTION_COLUMNS"):
         monkeypatch.setattr(workspace, name, 1)
+    monkeypatch.setattr(norm, "_frame_moments", frame_moments)  # what a block of it holds is not counted either
+
+
+def frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """As `norm` has it, but at once: a block of its own is as large as these clips."""
+    variance, mean = torch.var_mean(x, (3, 4), correction=0)
+    return mean.double(), variance.double()
 
 
 class Resident(TorchDispatchMode):
@@ -124,7 +131,7 @@ class Case:
     def measure(self, plan: Plan, case: str) -> int:
         """Bytes that a sweep really needs, with its weights, its clip and its answer."""
         out, weights = torch.full_like(self.answer, float("nan")), [*self.module.parameters(), *self.module.buffers()]
-        with Resident(self.x, out, *weights) as resident:
+        with torch.no_grad(), Resident(self.x, out, *weights) as resident:
             if plan.axes:
                 run(self.module, self.x, plan, out)
             else:
@@ -176,7 +183,7 @@ def test_every_budget_is_kept_or_refused_with_one_that_will_be(seed: int) -> Non
 
 def test_the_cases_hold_plans_of_every_kind() -> None:
     plans = set()
-    for seed in range(0, 40, 8):
+    for seed in (0, 4, 8, 28):
         case = Case(seed)
         smallest, largest = case.smallest(), case.plan(1 << 40).peak_bytes
         plans |= {case.plan(max(budget, smallest)) for budget in budgets(case, smallest, largest)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from vidlatent.streaming import Align, H, Sweep, Sweepable, T
+from vidlatent.streaming import Align, H, State, Sweep, Sweepable, T
+from vidlatent.streaming.shelf import Kept
+from vidlatent.streaming.state import concat
 
 
 def branch(
@@ -15,30 +18,58 @@ def branch(
 ) -> list[Tensor]:
     """Every module's answer to the same slab, brought to the same extent along the swept ones of `axes`.
 
-    Behind them an axis has ended when it has ended in all of them.
+    Along the others each answer is kept until the last module has one. Behind them an axis has ended when it has ended
+    in all of them.
     """
     if sweep is None:
         return [module(x) for module in modules]
     here, idle, answers, ends, idles = sweep.last, sweep.idle, [], [], []
+    if not idle and sweep.passes(x):
+        return [x for _ in modules]
     for module in modules:
         sweep.last, sweep.idle = dict(here), idle
         answers.append(module(x, sweep))
         ends.append(sweep.last)
         idles.append(sweep.idle)
     sweep.last, sweep.idle = {axis: all(end[axis] for end in ends) for axis in here}, all(idles)
-    if sweep.idle:
+    nested = len(sweep.axes) > 1
+    if sweep.idle and not nested:
         return answers
     outer = sweep.state(owner, sweep.axes[0], Align)
-    if idle:  # a branch that still is does not know how far the inner axis is, and let its input pass
-        sweep.wake(outer)
-        answers = [x.new_empty(s) if i else a for a, i, s in zip(answers, idles, outer.shapes, strict=True)]
-    else:
+    if sweep.idle and not outer.shapes:  # nothing ever came to this place
+        return answers
+    if not idle:
         sweep.enter(outer, x)
         outer.shapes = [_emptied(answer, sweep.axes[0]) for answer in answers]
-    for axis in sweep.axes:
+    else:  # of a branch that is idle only this is known; how far the inner axis is must be counted
+        answers = [x.new_empty(s) if i else a for a, i, s in zip(answers, idles, outer.shapes, strict=True)]
+    if not sweep.idle and idle:
+        sweep.wake(outer)
+    for axis in reversed(sweep.axes):  # what waits along the inner axis has no extent along the outer yet
         if axis in axes:
             answers = sweep.state(owner, axis, Align).feed(answers, axis)
+        elif nested and axis == sweep.axes[-1]:
+            answers = sweep.state(owner, axis, InTurn).feed(answers, axis, sweep.last[axis])
+        if sweep.passes(answers[-1]):
+            break
     return answers
+
+
+@dataclass
+class InTurn(State):
+    """Branches whose answers are joined one behind the other: what comes early waits for the last branch's answer."""
+
+    held: list[list[Tensor | Kept]] = field(default_factory=list)
+
+    def feed(self, branches: Sequence[Tensor], axis: int, last: bool) -> list[Tensor]:
+        """Return all that has come if the last branch has something, or never will; else nothing."""
+        held = self.held or [[] for _ in branches]
+        seen = [concat([*map(self.shelf.get, kept), x], axis) for kept, x in zip(held, branches, strict=True)]
+        if last or seen[-1].shape[axis]:
+            self.held = []
+            return seen
+        self.held = [[self.shelf.put(x)] if x.shape[axis] else [] for x in seen]
+        return [x.narrow(axis, 0, 0) for x in seen]
 
 
 def _emptied(x: Tensor, axis: int) -> list[int]:
@@ -50,6 +81,8 @@ class Chain(nn.Sequential, Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         for module in self:
+            if sweep and not sweep.idle and sweep.passes(x):  # nothing wakes behind what waits
+                break
             x = module(x, sweep)
         return x
 
@@ -63,7 +96,7 @@ class Residual(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         body, shortcut = branch(self, [self.body, self.shortcut], x, sweep)
-        return x if sweep and sweep.idle else body + shortcut
+        return body if sweep and sweep.passes(body) else body + shortcut
 
 
 class Concat(Sweepable):
@@ -75,4 +108,4 @@ class Concat(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         answers = branch(self, self.branches, x, sweep)
-        return x if sweep and sweep.idle else torch.cat(answers, 1)
+        return answers[0] if sweep and sweep.passes(answers[0]) else torch.cat(answers, 1)

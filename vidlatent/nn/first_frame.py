@@ -18,7 +18,7 @@ class Apart(Sweepable):
         self.first, self.rest = first, rest
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.idle:
+        if sweep and sweep.passes(x):
             return x
         count = 1
         if sweep and T in sweep.axes:

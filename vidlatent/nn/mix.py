@@ -20,4 +20,4 @@ class Mix(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         first, second = branch(self, [self.first, self.second], x, sweep)
-        return x if sweep and sweep.idle else torch.lerp(second, first, self.mix_factor.sigmoid())
+        return first if sweep and sweep.passes(first) else torch.lerp(second, first, self.mix_factor.sigmoid())

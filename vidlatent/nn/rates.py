@@ -56,7 +56,7 @@ class RepeatFrames(Sweepable):
         self.start, self.stop, self.times = start, stop, times
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.idle:
+        if sweep and sweep.passes(x):
             return x
         seen, length = 0, x.shape[T]
         if sweep and T in sweep.axes:

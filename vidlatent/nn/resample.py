@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vidlatent.nn.combine import branch
@@ -98,7 +97,7 @@ class FirstFrame(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         first, rest = branch(self, [self.first, self.body], x, sweep, (H,))
-        return concat([first, rest], T)
+        return rest if sweep and sweep.passes(rest) else concat([first, rest], T)
 
 
 class _First(Sweepable):
@@ -107,7 +106,7 @@ class _First(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is None or T not in sweep.axes:
             return x[:, :, :1]
-        if sweep.idle:
+        if sweep.passes(x):
             return x
         passed = sweep.state(self, T, _Passed)
         first = x[:, :, : 0 if passed.first else 1]
@@ -123,26 +122,34 @@ class _Passed:
 class Fit(Sweepable):
     """Pad the end of each axis with copies of its last item, until its length is `1 + k * multiple` or `k * multiple`.
 
-    `multiples` along (T, H, W); `single_first` asks for the first form along T. What a caller adds this way is
-    cropped back after decoding, so nothing is ever dropped.
+    `multiples` along (T, H, W); `single_first` asks for the first form along T, with `run` of what is left of whole
+    runs of so many frames. What a caller adds this way is cropped back after decoding, so nothing is ever dropped.
     """
 
-    def __init__(self, multiples: Factors, *, single_first: bool) -> None:
+    def __init__(self, multiples: Factors, *, single_first: bool, run: int = 0) -> None:
         super().__init__()
         self.multiples = dict(zip((T, H, W), multiples, strict=True))
-        self.single_first = single_first
+        self.single_first, self.run = single_first, run
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.idle:
+        if sweep and sweep.passes(x):
             return x
         for axis, multiple in self.multiples.items():
-            offset = 1 if axis == T and self.single_first else 0
             if sweep and axis in sweep.axes:
                 seen = sweep.state(self, axis, _Seen)
-                x = seen.feed(x, axis, multiple, offset, sweep.last[axis])
+                seen.note(x, axis)
+                if sweep.last[axis]:
+                    x = seen.fill(x, axis, self._missing(seen.count, axis, multiple))
             else:
-                x = pad(x, axis, 0, (offset - x.shape[axis]) % multiple, "replicate")
+                x = pad(x, axis, 0, self._missing(x.shape[axis], axis, multiple), "replicate")
         return x
+
+    def _missing(self, count: int, axis: int, multiple: int) -> int:
+        """How many items are to be added to so many."""
+        if axis != T or not self.single_first:
+            return -count % multiple
+        rest = count % self.run if self.run else count
+        return (1 - rest) % multiple if rest or not self.run else 0
 
 
 @dataclass
@@ -152,13 +159,16 @@ class _Seen:
     count: int = 0
     edge: Tensor | None = None
 
-    def feed(self, x: Tensor, axis: int, multiple: int, offset: int, last: bool) -> Tensor:
+    def note(self, x: Tensor, axis: int) -> None:
+        """What goes by."""
         length = x.shape[axis]
         if length:
             self.count += length
             self.edge = x.narrow(axis, length - 1, 1).clone()
-        missing = (offset - self.count) % multiple
-        if not last or self.edge is None or not missing:
+
+    def fill(self, x: Tensor, axis: int, missing: int) -> Tensor:
+        """Add so many copies of the last item."""
+        if self.edge is None or not missing:
             return x
         self.count += missing  # should the end be announced again
-        return torch.cat([x, *[self.edge] * missing], axis)
+        return concat([x, *[self.edge] * missing], axis)

@@ -29,6 +29,7 @@ class SlabStream:
         self.sweep = Sweep(*plan.axes, keep=plan.keep)
         self.finished = self._begun = False
         self._empty: Tensor | None = None
+        self._passes = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
@@ -81,13 +82,18 @@ class SlabStream:
             return
         strips = slab.split(self.plan.thickness(self.inner), self.inner)
         index, inner_ended = 0, False
-        while not inner_ended:
+        while not inner_ended or (idle and index < self._passes):  # what wakes may do so at any strip
             strip = strips[index] if index < len(strips) else slab.narrow(self.inner, 0, 0)
             sweep.index[self.inner] = index
             sweep.last, sweep.idle = {self.outer: last, self.inner: index >= len(strips) - 1}, idle
-            yield self.module(strip, sweep)
+            answer = self.module(strip, sweep)
+            if sweep.passes(answer):  # nothing came out
+                answer = answer.narrow(self.inner, 0, 0)
+            yield answer.narrow(self.outer, 0, 0) if sweep.idle else answer
+            del answer
             ended.append(sweep.last[self.outer])
             inner_ended, index = sweep.last[self.inner], index + 1
+        self._passes = index
         sweep.rewind(self.inner)
 
     def _check(self, slab: Tensor) -> None:

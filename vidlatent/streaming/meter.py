@@ -21,8 +21,8 @@ class LiveStorage(TorchDispatchMode):
 
     The peak includes what an operator needs besides its answer while it runs on `device`, the kind of device ("cpu",
     "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
-    neither. Where `elsewhere` is given, which says how much lies on other devices, `peak_everywhere_bytes` is the peak
-    with that. `at_peak` is what `here` said when most was needed.
+    neither. `peak_everywhere_bytes` is the peak with what lies on other devices, if `elsewhere` is given to say how
+    much. `at_peak` is what `here` said when most was needed.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -52,8 +52,9 @@ class LiveStorage(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        if self.elsewhere is not None:  # what went there since the last operator was copied while its source was live
-            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + self.elsewhere())
+        away = self.elsewhere() if self.elsewhere is not None else 0
+        # what went there since the last operator was copied while its source was live
+        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + away)
         result = answer(func, self.device)(*args, **named)
         kind = effect(func)
         if kind == "view":
@@ -66,10 +67,9 @@ class LiveStorage(TorchDispatchMode):
                     self._see(tensor)
         needed = self.live_bytes + workspace(func, args, named, result, self.device)
         self.peak_bytes = max(self.peak_bytes, needed)
+        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + away)
         if needed > self._most:
             self._most, self.at_peak = needed, self.here
-        if self.elsewhere is not None:
-            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + self.elsewhere())
         return result
 
     def _see(self, tensor: Tensor) -> None:

@@ -24,7 +24,7 @@ class Pointwise(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is None:
             return self.apply_to(x)
-        return x if sweep.idle else sweep.attempt(self.apply_to, x)
+        return x if sweep.passes(x) else sweep.attempt(self.apply_to, x)
 
     def apply_to(self, x: Tensor) -> Tensor:
         """The operator on any slab."""
@@ -45,9 +45,9 @@ class Local(Sweepable):
         self.windows = {T: t or Window(), H: h or Window(), W: w or Window()}
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.idle and not self._wakes(sweep):
+        if sweep and sweep.passes(x) and not (sweep.idle and self._wakes(sweep)):
             return x
-        if sweep and sweep.is_waiting(x):
+        if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
             return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
         lacking = padding = dict.fromkeys(self.windows, 0)
         whole: dict[int, Window] = {}
@@ -147,7 +147,7 @@ class Barrier(Sweepable):
         if sweep is None or not swept:
             return self._whole(x, sweep)
         axis = swept[0]  # the outer of two: when it ends, both have
-        if sweep.idle and axis != sweep.axes[0]:
+        if sweep.passes(x) and not (sweep.idle and axis == sweep.axes[0]):
             return x
         gather = sweep.state(self, axis, Gather)
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)

@@ -6,7 +6,7 @@ slowest layer has begun to answer. What the slabs left out would have held is ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, prod
@@ -46,30 +46,33 @@ class Predictor:
         self._known: dict[Plan, Needs] = {}
         self._lags: dict[int, float] = {}
         self._spans: dict[int, float] = {}
+        self._layers: dict[Plan, str] = {}
         self._counter = LiveStorage(device)
+        self._name_layers()
 
     def needs(self, plan: Plan) -> Needs:
         """What the sweep that `plan` describes needs beside the weights, the clip and the answer."""
         if plan not in self._known:
             here = replace(plan, keep="device")
             away, everywhere = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
+            self._layers[here] = self._counter.at_peak
             self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]
 
     def layer_at_peak(self, plan: Plan) -> str:
-        """Name of the layer at work when the sweep that `plan` describes needs most."""
-        layers = {m: name for name, m in self.module.named_modules() if isinstance(m, (Local, Barrier, Pointwise))}
+        """Name of the layer at work when the sweep that `plan` describes needs most; it is where state is elsewhere."""
+        self.needs(plan)
+        return self._layers[replace(plan, keep="device")]
 
-        def enter(module: torch.nn.Module, _: object) -> None:
-            self._counter.here = layers[module]  # type: ignore[index]
+    def _name_layers(self) -> None:
+        """Have every layer tell the counter its name."""
 
-        hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
-        try:
-            self._sweep(plan) if plan.axes else self._whole()
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return self._counter.at_peak
+        def enter(name: str) -> Callable[..., None]:
+            return lambda *_: setattr(self._counter, "here", name)
+
+        for name, module in self.module.named_modules():
+            if isinstance(module, (Local, Barrier, Pointwise)):
+                module.register_forward_pre_hook(enter(name))
 
     def _count(self) -> LiveStorage:
         self._counter = LiveStorage(self.device)
@@ -107,10 +110,10 @@ class Predictor:
                     counter.peak_bytes = counter.peak_everywhere_bytes = counter.live_bytes
                     for strip in strips:
                         del strip
-                    held = _held(stream, few, missing)
+                    held, seen = _held(stream, few, missing)
                     # two copies may wait to be written
                     away = max(away, counter.peak_bytes + uncut + 2 * stream.sweep.shelf.largest_bytes)
-                    here = max(here, counter.peak_everywhere_bytes + uncut + held - stream.sweep.state_bytes)
+                    here = max(here, counter.peak_everywhere_bytes + uncut + held - seen)
                     state, moved = max(state, held), moved + 2 * held
         scale = prod(total.values()) / prod(few.values())
         done = scale * counter.calls, scale * counter.made_bytes
@@ -151,29 +154,31 @@ class Predictor:
             self._spans[axis] = max(self._spans[axis], (window.span - 1) * scale)
 
 
-def _held(stream: SlabStream, few: dict[int, int], missing: dict[int, int]) -> int:
-    """Bytes of state if `missing` more slabs took part along each axis than the `few` that did.
+def _held(stream: SlabStream, few: dict[int, int], missing: dict[int, int]) -> tuple[int, int]:
+    """Bytes of state if `missing` more slabs took part along each axis than the `few` that did; and of those alone.
 
     More inner slabs hold what the largest holds. More outer ones hold nothing, but where a barrier has slabs waiting
     or a state grows.
     """
     parts: dict[tuple[int, ...], int] = {}
-    released = queued = grown = 0
+    seen = released = queued = grown = 0
     for axis, inner, state in stream.sweep.states():
+        nbytes = sum(kept.nbytes for kept in kept_in(state))
+        seen += nbytes
         if isinstance(state, State) and state.grows:  # held, and joined while it is used
-            grown += 2 * sum(kept.nbytes for kept in kept_in(state)) * missing[axis] // few[axis]
+            grown += 2 * nbytes * missing[axis] // few[axis]
         if axis != stream.outer:
             continue
-        parts[inner] = parts.get(inner, 0) + sum(kept.nbytes for kept in kept_in(state))
+        parts[inner] = parts.get(inner, 0) + nbytes
         if isinstance(state, Gather) and state.slabs:
             released = max(released, *(slab.nbytes for slab in state.slabs))
         if isinstance(state, Align):  # a few wait for a slow branch, nearly all for a barrier
             queued += sum(max(slab.nbytes for slab in queue) for queue in state.queues if len(queue) > few[axis] - 1)
     waiting = missing[stream.outer] * (released + queued)
     if stream.inner is None:
-        return stream.sweep.state_bytes + grown + waiting
+        return seen + grown + waiting, seen
     largest = max(parts.values(), default=0)
-    return stream.sweep.state_bytes + grown + missing[stream.inner] * largest + waiting * len(parts)
+    return seen + grown + missing[stream.inner] * largest + waiting * len(parts), seen
 
 
 def _cut(shape: Shape, axis: int, length: int) -> Shape:

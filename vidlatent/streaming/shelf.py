@@ -258,6 +258,8 @@ def _typed(buffer: Tensor, like: Tensor) -> Tensor:
 
 def dense_strides(x: Tensor) -> tuple[int, ...]:
     """Strides of a tensor without gaps whose axes come in the order of those of `x`."""
+    if x.is_contiguous() or (x.ndim == 5 and x.is_contiguous(memory_format=torch.channels_last_3d)):
+        return x.stride()
     strides, step = [0] * x.ndim, 1
     for axis in sorted(range(x.ndim), key=lambda a: (x.stride(a), x.shape[a], -a)):
         strides[axis] = step

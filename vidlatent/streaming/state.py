@@ -64,7 +64,10 @@ def kept_in(state: Any) -> list[Tensor | Kept]:
     """Everything that a state keeps, wherever it lies; states that were saved are dictionaries."""
     found: list[Tensor | Kept] = []
     for value in (state if isinstance(state, dict) else vars(state)).values():
-        convert(value, found.append)
+        if isinstance(value, (Tensor, Kept)):
+            found.append(value)
+        elif isinstance(value, list) and value:
+            convert(value, found.append)
     return found
 
 

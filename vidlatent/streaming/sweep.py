@@ -71,11 +71,15 @@ class Sweep:
                 state.inner_last = self.last[axis]
 
     def is_waiting(self, x: Tensor) -> bool:
-        """Whether nothing has come along the only axis, nor its end: no layer has anything to do.
+        """Whether nothing has come along the innermost axis, nor its end: no layer has anything to do."""
+        return not x.shape[self.axes[-1]] and not self.last[self.axes[-1]]
 
-        With an inner axis empty slabs go on through every layer: branches must come to the same number of slabs.
+    def passes(self, x: Tensor) -> bool:
+        """Whether modules let `x` pass as it is: where they are idle, or within a slab of the outer axis wait.
+
+        What passes while they wait says nothing but that: its channels and other axes are those of a place before.
         """
-        return len(self.axes) == 1 and not x.shape[self.axes[0]] and not self.last[self.axes[0]]
+        return self.idle or (len(self.axes) > 1 and self.is_waiting(x))
 
     def rewind(self, axis: int) -> None:
         """Forget the states along `axis`: the next slab is its first again."""

@@ -94,7 +94,7 @@ class ModulatedNorm(Sweepable):
         self.norm = PixelNorm(silu=True)
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.idle:
+        if sweep and sweep.passes(x):
             return x
         shift, scale = self._modulation[0].shift_and_scale(self.index, sweep)
         return self.norm.norm(x, 1 + scale, shift)

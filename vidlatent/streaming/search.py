@@ -1,0 +1,122 @@
+"""Look for the fastest plan within a budget, in as few predictions as can be: each takes a part of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from vidlatent.streaming.cost import Cost
+from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.predict import Predictor
+from vidlatent.streaming.window import H, T
+
+Group = list[Plan]
+"""Plans that differ in one thickness only, coarse to fine: a thinner slab never needs more."""
+
+
+@dataclass
+class Search:
+    """What fits a budget, beside `held` bytes of weights and more, a clip of `clip` bytes and its `answer`."""
+
+    predictor: Predictor
+    budget: int
+    cost: Cost
+    held: int
+    clip: int
+    answer: int
+    streaming: bool
+    seen: list[Group] = field(default_factory=list)
+
+    def fastest(self, groups: Iterable[Group]) -> Plan | None:
+        """The cheapest of the coarsest plans that fit; None if none does."""
+        groups = [group for group in groups if group]
+        self.seen += groups
+        fitting = [plan for group in groups if (plan := self._coarsest(group))]
+        return min(fitting, key=lambda plan: self.cost.seconds(self.predictor.needs(plan)), default=None)
+
+    def smallest(self) -> Plan:
+        """Of all groups seen, the plan that needs least; whatever the budget, it is the same."""
+        best = Plan(peak_bytes=1 << 62)
+        for plan in sorted((group[-1] for group in self.seen), key=lambda plan: (len(plan.axes), self._least(plan))):
+            if self._least(plan) < best.peak_bytes:
+                best = min(best, self.priced(plan), key=lambda p: p.peak_bytes)
+        return best
+
+    def priced(self, plan: Plan) -> Plan:
+        """The plan with its predictions."""
+        needs = self.predictor.needs(plan)
+        peak = with_slack(needs.peak_bytes + self._beside(plan), self.predictor.device)
+        return replace(plan, peak_bytes=peak, state_bytes=needs.state_bytes, budget_bytes=self.budget)
+
+    def _coarsest(self, group: Group) -> Plan | None:
+        """The first of a group that fits.
+
+        Tried is the first that is expected to fit, or else the thinnest, until nothing coarser is expected to.
+        """
+        known: dict[int, Plan] = {}
+        too_much, fits = -1, len(group)
+        while too_much + 1 < fits:
+            left = range(too_much + 1, fits)
+            index = next((i for i in left if self._expected(group, i, known) <= self.budget), None)
+            if index is None:
+                if fits < len(group) or self._least(group[-1]) > self.budget:
+                    break
+                index = left[-1]
+            known[index] = self.priced(group[index])
+            too_much, fits = (too_much, index) if known[index].peak_bytes <= self.budget else (index, fits)
+        return known.get(fits)
+
+    def _expected(self, group: Group, index: int, known: dict[int, Plan]) -> float:
+        """Guess a peak: all but a constant grows with the thickness, nearly in proportion."""
+        plan, beside = group[index], self._beside(group[index])
+        if not known:
+            alone = _alone(plan)
+            if alone is None:
+                return float("inf") if index < len(group) - 1 else 0.0
+            inner = plan.axes[1]
+            whole = self.predictor.needs(replace(alone, keep="file"))
+            share = plan.thickness(inner) / self.predictor.shape[inner]
+            state = whole.state_bytes if plan.keep == "device" else 0
+            return float(with_slack(int(whole.peak_bytes * share) + state + beside, self.predictor.device))
+        points = sorted((self._thickness(group[i]), known[i].peak_bytes - self._beside(group[i])) for i in known)
+        thickness = self._thickness(plan)
+        if len(points) == 1:  # of a slab of nothing there is the state
+            points.insert(0, (0, known[next(iter(known))].state_bytes if plan.keep == "device" else 0))
+        (low, at_low), (high, at_high) = points[0], points[-1]
+        return beside + at_high + (thickness - high) * (at_high - at_low) / (high - low)
+
+    def _thickness(self, plan: Plan) -> int:
+        """The thickness in which the plans of a group differ."""
+        return plan.strip if H in plan.axes else plan.chunk
+
+    def _least(self, plan: Plan) -> int:
+        """What a plan needs at least: of a cut in two, the outer axis's state is nearly that of a sweep along it only.
+
+        That sweep is quick to predict, and mostly was.
+        """
+        alone = _alone(plan)
+        if alone is None or plan.keep != "device":
+            return self._beside(plan)
+        return int(self._beside(plan) + 0.9 * self.predictor.needs(alone).state_bytes)
+
+    def _beside(self, plan: Plan) -> int:
+        """What lies there beside the sweep: weights, clip and answer, or of the latter two a slab."""
+        if self.streaming:  # strips of the answer are joined
+            return self.held + (self.clip + 2 * self.answer) * plan.chunk // self.predictor.shape[T]
+        return self.held + self.clip + (self.answer if plan.axes else 0)  # a whole pass makes its answer itself
+
+
+def _alone(plan: Plan) -> Plan | None:
+    """Of a plan that cuts two axes, the one that cuts only the outer."""
+    if len(plan.axes) < 2:
+        return None
+    outer = plan.axes[0]
+    return Plan((outer,), chunk=plan.chunk if outer == T else 0, strip=plan.strip if outer == H else 0)
+
+
+def with_slack(counted: int, device: str) -> int:
+    """Add what cannot be counted: gaps between blocks, and on a CPU the code that oneDNN compiles for new shapes.
+
+    Measured by `python benchmarks/budget.py`.
+    """
+    return int(counted * 1.08) + (12 << 20 if device == "cpu" else 0)
