@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidlatent.autoencoders import Autoencoder, build, load
 from vidlatent.autoencoders.checkpoint import save_checkpoint
@@ -42,7 +42,8 @@ class TrainConfig(RunConfig):
     batch_size: int
     steps: int
     learning_rate: float
-    linear_share: float
+    vector_learning_rate: float
+    linear_learning_rate: float
     warmup_steps: int
     weight_decay: float
     gradient_clip: float
@@ -100,8 +101,7 @@ def start_from(ae: Autoencoder, pca: PatchPCA) -> None:
 
 def batches(windows: np.ndarray, config: TrainConfig, step: int) -> Tensor:
     """The batch of a step, by its number alone: random crops, half of them mirrored, in [-1, 1]."""
-    rng = np.random.default_rng((config.seed, step))
-    crops = []
+    rng, crops = np.random.default_rng((config.seed, step)), []
     for index in rng.integers(len(windows), size=config.batch_size):
         crop = to_float(torch.from_numpy(random_crop(windows[index], rng, config.crop_size)))
         crops.append(crop.flip(-1) if rng.random() < 0.5 else crop)
@@ -113,54 +113,92 @@ def loss_of(got: Tensor, want: Tensor) -> Tensor:
     return (got - want).square().mean((1, 2, 3, 4)).add(1e-4).log().mean()
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a half cosine to zero."""
-    warm = min(1.0, (step + 1) / config.warmup_steps)
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+def share_of_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up to 1, then a half cosine to zero."""
+    return min(1.0, (step + 1) / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+class Optimizer:
+    """Muon for the network's kernels, as matrices of outputs by taps and inputs; AdamW for vectors and linear paths."""
+
+    def __init__(self, ae: Autoencoder, config: TrainConfig) -> None:
+        network = [*ae.encoder[1].body.parameters(), *ae.decoder[0].body.parameters()]
+        linear = [*ae.encoder[1].shortcut.parameters(), *ae.decoder[0].shortcut.parameters()]
+        self.kernels = [p for p in network if p.ndim > 1]
+        self.matrices = [nn.Parameter(as_matrix(kernel.detach()).clone()) for kernel in self.kernels]
+        muon = torch.optim.Muon(
+            [{"params": self.matrices, "base": config.learning_rate}],
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        vectors = {"params": [p for p in network if p.ndim == 1], "base": config.vector_learning_rate}
+        groups = [vectors, {"params": linear, "base": config.linear_learning_rate}]
+        self.parts = (muon, torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0))
+
+    def step(self, share: float) -> None:
+        """One update at `share` of each rate."""
+        for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
+            assert kernel.grad is not None
+            matrix.grad = as_matrix(kernel.grad)
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = group["base"] * share
+            part.step()
+        with torch.no_grad():
+            for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
+                kernel.copy_(matrix.view(len(kernel), *kernel.shape[2:], kernel.shape[1]).movedim(-1, 1))
+
+    def state_dict(self) -> dict[str, list]:
+        return {"matrices": [m.detach() for m in self.matrices], "parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, saved: dict[str, list]) -> None:
+        with torch.no_grad():
+            for matrix, value in zip(self.matrices, saved["matrices"], strict=True):
+                matrix.copy_(value)
+        for part, state in zip(self.parts, saved["parts"], strict=True):
+            part.load_state_dict(state)
+
+
+def as_matrix(kernel: Tensor) -> Tensor:
+    """A kernel (O, I, ...) as (O, taps * I), the order in which channels-last kernels lie."""
+    return kernel.movedim(1, -1).flatten(1)
 
 
 def train(config: TrainConfig, data: Path, out: Path) -> None:
     """Train, or go on from the last checkpoint."""
     windows = gather_windows(sorted(data.iterdir()), config, out / "windows.npy")
-    ae, step = build("vidlatent-tiny", seed=config.seed).train(), 0
-    linear = [*ae.encoder[1].shortcut.parameters(), *ae.decoder[0].shortcut.parameters()]
-    network = [*ae.encoder[1].body.parameters(), *ae.decoder[0].body.parameters()]
-    groups = [{"params": network, "share": 1.0}, {"params": linear, "share": config.linear_share, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    average, pca = copy.deepcopy(ae), fit_linear_code(windows)
+    ae, pca, first = build("vidlatent-tiny", seed=config.seed).train(), fit_linear_code(windows), 0
+    start_from(ae, pca)
+    average = copy.deepcopy(ae)
+    optimizer = Optimizer(ae, config)
     if (out / "last.pt").exists():
         saved = torch.load(out / "last.pt", weights_only=True)
-        step = saved["step"]
+        first = saved["step"]
         for thing, name in ((ae, "model"), (average, "average"), (optimizer, "optimizer")):
             thing.load_state_dict(saved[name])
-    else:
-        start_from(ae, fit_linear_code(windows))
-        average.load_state_dict(ae.state_dict())
     started, running = time.time(), 0.0
-    first = step
     for step in range(first, config.steps):
         batch = batches(windows, config, step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step) * group["share"]
-        loss = loss_of(ae.decoder(ae.encoder(batch)), batch)
-        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = ae.decoder(ae.encoder(batch))
+        loss = loss_of(got.float(), batch)
+        ae.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(ae.parameters(), config.gradient_clip)
-        optimizer.step()
-        decay = min(config.ema_decay, (step + 1) / (step + 10))
+        optimizer.step(share_of_rate(config, step))
         with torch.no_grad():
+            decay = min(config.ema_decay, (step + 1) / (step + 10))
             for kept, new in zip(average.parameters(), ae.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-        with torch.no_grad():
             gain = (loss_of(pca.reconstruct(batch), batch) - loss).item() * 10 / math.log(10)
         running = 0.98 * running + 0.02 * gain
-        if step % 20 == 0:
+        if step % 100 == 0:
             gain_db = running / (1 - 0.98 ** (step - first + 1))
             row = {"step": step, "gain_over_pca_db": round(gain_db, 3), "seconds": round(time.time() - started)}
             print(json.dumps(row), flush=True)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
-        if (step + 1) % 200 == 0 or step + 1 == config.steps:
+        if (step + 1) % 500 == 0 or step + 1 == config.steps:
             state = {"step": step + 1, "model": ae.state_dict(), "average": average.state_dict()}
             torch.save(state | {"optimizer": optimizer.state_dict()}, out / "next.pt")
             (out / "next.pt").replace(out / "last.pt")
@@ -168,7 +206,7 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
 
 @torch.no_grad()
 def export(out: Path, target: Path) -> None:
-    """Write the averaged weights in bfloat16, with the latents' statistics over the training windows."""
+    """Write the averaged weights in float16, with the latents' statistics over the training windows."""
     ae = build("vidlatent-tiny")
     ae.load_state_dict(torch.load(out / "last.pt", weights_only=True)["average"])
     windows = np.load(out / "windows.npy", mmap_mode="r")
@@ -178,7 +216,7 @@ def export(out: Path, target: Path) -> None:
     described = build("vidlatent-tiny", mean=mean, std=std)
     described.load_state_dict(ae.state_dict())
     target.parent.mkdir(exist_ok=True)
-    save_checkpoint(described, target, dtype=torch.bfloat16)
+    save_checkpoint(described, target, dtype=torch.float16)
     (target.parent / "vidlatent-tiny.log.jsonl").write_text((out / "log.jsonl").read_text())
 
 
