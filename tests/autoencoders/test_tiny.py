@@ -80,7 +80,7 @@ def test_the_shipped_weights_beat_the_linear_code(data_dir: Path) -> None:
     pca.solve()
     ours = [psnr(ae.decode(ae.encode(video).mode()).clamp(-1, 1), video) for video in videos]
     linear = [psnr(pca.reconstruct(video), video) for video in videos]
-    assert sum(ours) / 3 >= sum(linear) / 3 + 2.5
+    assert sum(ours) / 3 >= sum(linear) / 3 + 2.0
 
 
 @pytest.mark.data
