@@ -13,7 +13,7 @@ from vidlatent.streaming import Barrier, H, Pointwise, Sweep, T
 from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import State, drop, join
 
-_BLOCK = 1 << 18
+BLOCK = 1 << 18
 """Numbers per block of a norm on a CPU: small enough that its passes stay in the cache."""
 
 
@@ -45,7 +45,7 @@ class RMSNorm(Pointwise):
             for source, target in zip(rows, out, strict=True):
                 self._norm_blocks(source.contiguous() if source.ndim < 3 else source, target)
             return
-        size, channels = max(1, _BLOCK // rows.shape[-1]), rows.shape[-1]
+        size, channels = max(1, BLOCK // rows.shape[-1]), rows.shape[-1]
         for source, target in zip(rows.view(-1, channels).split(size), out.view(-1, channels).split(size), strict=True):
             self._norm_into(source, target)
 
@@ -128,12 +128,17 @@ class GroupNorm(Barrier):
         return [mean, variance]
 
     def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
+        scale, shift = self.scale_and_shift(x, summary)
+        return torch.addcmul(shift, x, scale)
+
+    def scale_and_shift(self, x: Tensor, summary: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What a slab is multiplied by, and what is added: `(B, C, T or 1, 1, 1)`, of its type."""
         mean, variance = (self._per_frame_and_channel(part, x.shape[2]) for part in summary)
         scale = self.weight.double() * (variance + self.eps).rsqrt()
         shift = self.bias.double() - mean * scale
         # channels lie innermost, as in the activations, or this would be ten times slower
         scale, shift = (part.to(x.dtype)[:, :, None, None].permute(0, 4, 1, 2, 3) for part in (scale, shift))
-        return torch.addcmul(shift, x, scale)
+        return scale, shift
 
     def _per_frame_and_channel(self, part: Tensor, frames: int) -> Tensor:
         """`(B, groups, runs)` to `(B, frames, C)`, one frame standing for all where they are normalised together."""
@@ -159,10 +164,10 @@ def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         return mean.double(), variance.double()
     b, c, t, h, w = x.shape
     rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
-    thin = max(1, _BLOCK // c)
+    thin = max(1, BLOCK // c)
     weight = torch.tensor([min(thin, h * w - start) / (h * w) for start in range(0, h * w, thin)], dtype=torch.double)
     parts = [
-        [_row_moments(block) for block in frames.split(thin, 1)] for frames in rows.split(max(1, _BLOCK // (c * h * w)))
+        [_row_moments(block) for block in frames.split(thin, 1)] for frames in rows.split(max(1, BLOCK // (c * h * w)))
     ]
     means, variances = (
         torch.cat([torch.stack([block[i] for block in blocks], -1) for blocks in parts]) for i in (0, 1)
