@@ -92,6 +92,17 @@ def test_memory_and_slabs_do_not_change_the_figures(done: Evaluation, clips: Pat
         assert swept.rows[0][name] == pytest.approx(whole[name], rel=1e-4), name
 
 
+def test_clips_may_keep_their_own_size(clips: Path, model: Path, tmp_path: Path) -> None:
+    given = {"baselines": ["pca", "h264"], "frames": 9, "settings": FAST["settings"]}
+    done = evaluate(clips, [str(model)], tmp_path / "out", size=None, **given)
+    assert all(row["status"] == "ok" for row in done.rows), done.rows
+    for row in done.rows:
+        with vidlatent.open_video(clips / row["clip"]) as source:
+            assert (row["height"], row["width"]) == (source.spec.height, source.spec.width)
+    with pytest.raises(InputError, match="size"):
+        evaluate(clips, [str(model)], tmp_path / "out", size=(48, 64), **given)
+
+
 def test_what_is_done_is_not_done_again(clips: Path, model: Path, tmp_path: Path) -> None:
     first = evaluate(clips, [str(model)], tmp_path, baselines=["bicubic@2"], **FAST)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "rows").iterdir()}

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from vidlatent.evaluate import Evaluation
 
 REPORT = "report.html"
+NATIVE = "native"
+
+
+def _size(text: str) -> Any:
+    """Rows x columns, one number for a square, or "native"."""
+    if text == NATIVE:
+        return text
+    size = frame_size(text)
+    return (size, size) if isinstance(size, int) else size
 
 
 def evaluate(
@@ -30,7 +39,10 @@ def evaluate(
     ] = "",
     frames: Annotated[int, typer.Option(min=1, help="First frames of each clip.")] = 33,
     size: Annotated[
-        Any, typer.Option(parser=frame_size, metavar="HxW", help="Frames are scaled and centre-cropped to this.")
+        Any,
+        typer.Option(
+            parser=_size, metavar="HxW", help="Frames are scaled and centre-cropped to this; native: each clip's own."
+        ),
     ] = "256x256",
     fps: Rate = None,
     memory: Memory = None,
@@ -59,8 +71,6 @@ def evaluate(
     from vidlatent.evaluate import evaluate as run
     from vidlatent.report import write_evaluation_page
 
-    if isinstance(size, int):
-        size = (size, size)
     kind, _, weights = (features or "").partition("=")
     settings = Settings(
         memory=memory,
@@ -78,7 +88,7 @@ def evaluate(
             output,
             baselines=[name.strip() for name in baselines.split(",") if name.strip()],
             frames=frames,
-            size=size,
+            size=None if size == NATIVE else size,
             fps=None if fps is None else str(fps),
             features=kind or None,
             probe=probe,

@@ -54,10 +54,10 @@ def _written(job: Job, result: Row) -> Row:
 
 def _measured(job: Job, preview: Preview) -> Row:
     protocol = job.protocol
-    shape = Shape(protocol.frames, *protocol.size)
-    candidate = load_candidate(job)
     with open_video(job.path) as source:
         fps = Fraction(protocol.fps) if protocol.fps else source.spec.fps
+        shape = Shape(protocol.frames, *(protocol.size or (source.spec.height, source.spec.width)))
+    candidate = load_candidate(job, (shape.height, shape.width))
     preview.fps = fps
     extractor = load_features(protocol.features, job.features_weights) if protocol.features else None
     windows = Windows(extractor, job.file("features", ".safetensors"), vmaf=protocol.vmaf is not None)

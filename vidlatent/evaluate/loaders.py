@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from vidlatent import metrics
-from vidlatent.autoencoders import load
+from vidlatent.autoencoders import Autoencoder, load
 from vidlatent.errors import InputError
 from vidlatent.evaluate.baselines import CODECS, Bicubic, Codec, LinearCode, as_codec
 from vidlatent.evaluate.candidate import Candidate, Model
@@ -30,11 +30,11 @@ def load_features(name: str, weights: str | None) -> Any:
     return metrics.load_extractor(name, weights)
 
 
-def load_candidate(job: Job) -> Candidate:
-    """The candidate of a job; models and linear codes are loaded once a process."""
+def load_candidate(job: Job, size: tuple[int, int]) -> Candidate:
+    """The candidate of a job, for frames of `size` (H, W); models and linear codes are loaded once a process."""
     subject = job.subject
     if subject.kind == "model":
-        return _model(subject.origin, job.device, job.memory, job.protocol.size)
+        return Model(_autoencoder(subject.origin, job.device), job.memory, size)
     if subject.kind == "pca":
         return _linear_code(subject.origin)
     value = subject.value if subject.value is not None else job.rate
@@ -44,8 +44,8 @@ def load_candidate(job: Job) -> Candidate:
 
 
 @lru_cache(maxsize=2)
-def _model(origin: str, device: str, memory: str | int | None, size: tuple[int, int]) -> Model:
-    return Model(load(origin, device=device), memory, size)
+def _autoencoder(origin: str, device: str) -> Autoencoder:
+    return load(origin, device=device)
 
 
 @lru_cache(maxsize=2)

@@ -29,13 +29,13 @@ METRIC_VERSIONS = {
 class Protocol(RunConfig):
     """The measurement: which clips, which frames of them, and by which metrics.
 
-    `size` is (H, W), covered and cut in the middle; `fps` None keeps a clip's own frames. `clips` are file names with
-    the sha256 of their contents.
+    `size` is (H, W), covered and cut in the middle, None each clip's own; `fps` None keeps a clip's own frames. `clips`
+    are file names with the sha256 of their contents.
     """
 
     clips: tuple[tuple[str, str], ...]
     frames: int = Field(33, ge=1)
-    size: tuple[int, int] = (256, 256)
+    size: tuple[int, int] | None = (256, 256)
     fps: str | None = None
     resize: str = "torch antialiased bicubic (a = -0.5) on 8-bit RGB, cover and centre crop"
     perceptual: str = "laplacian"

@@ -63,7 +63,7 @@ def evaluate(
     *,
     baselines: Sequence[str] = (),
     frames: int = 33,
-    size: tuple[int, int] = (256, 256),
+    size: tuple[int, int] | None = (256, 256),
     fps: str | None = None,
     features: str | None = None,
     probe: bool = False,
@@ -77,7 +77,8 @@ def evaluate(
         models: Names or paths, as for `vidlatent.load`.
         folder: Where rows, `results.parquet` and `summary.json` go.
         baselines: "pca", "h264", "h265", "av1", "bicubic"; those without a number match the first model.
-        frames, size, fps: What every clip is brought to: its first `frames`, scaled and cropped to (H, W).
+        frames, size, fps: What every clip is brought to: its first `frames`, scaled and cropped to (H, W); None leaves
+            size or rate as they are.
         features: "i3d", "videomae" or "random" for rFVD and the kernel distance; None leaves them out.
         probe: Also measure equivariance and the round trip of latents.
         settings: How to run it.

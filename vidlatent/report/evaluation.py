@@ -67,8 +67,8 @@ def _row(row: Row, names: list[str], clips: list[str], media: dict[str, Path]) -
 
 def _header(summary: dict[str, Any]) -> str:
     protocol, done = summary["protocol"], summary["clips_averaged"]
-    height, width = protocol["size"]
-    facts = f"{len(done)} of {len(protocol['clips'])} clips, {protocol['frames']} frames of {width}&times;{height}"
+    size = "{1}&times;{0}".format(*protocol["size"]) if protocol["size"] else "each clip's own size"
+    facts = f"{len(done)} of {len(protocol['clips'])} clips, {protocol['frames']} frames of {size}"
     return f"""<header><div><h1>Autoencoders side by side</h1>
 <p class="facts">{facts} <span class="dot">&middot;</span> protocol <code>{summary["protocol_hash"]}</code></p></div>
 <button id="theme" type="button" aria-label="Switch between light and dark">Light / dark</button></header>
@@ -165,7 +165,7 @@ def _protocol(summary: dict[str, Any]) -> str:
         "protocol": summary["protocol_hash"],
         "with these weights": summary["results_hash"],
         "frames": protocol["frames"],
-        "size": "{} rows, {} columns".format(*protocol["size"]),
+        "size": "{} rows, {} columns".format(*protocol["size"]) if protocol["size"] else "each clip's own",
         "rate": f"{protocol['fps']} frames per second" if protocol["fps"] else "each clip's own",
         "resizing": protocol["resize"],
         "perceptual distance": protocol["perceptual"],
