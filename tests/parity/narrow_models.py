@@ -66,6 +66,20 @@ NARROW: dict[str, dict[str, Any]] = {
         "first_attention": 1,
         "head_dim": 4,
     },
+    "dc-ae-v-f32t4c32": {"latent_channels": 2, "widths": (8, 8, 8), "depths": (1, 1, 1), "chunk": 8},
+    "minimax-h3": {
+        "widths": (8, 8, 16),
+        "num_res_blocks": 1,
+        "space_steps": (2, 2, 1),
+        "time_steps": (2, 2, 1),
+        "groups": 4,
+        "decoder_blocks": 1,
+        "heads": 2,
+        "head_dim": 8,
+        "latent_channels": 4,
+        "tile": 32,
+        "tile_overlap": 8,
+    },
     "hunyuan-video-1.5": {"widths": (8, 16, 16, 32, 32), "num_res_blocks": 1, "latent_channels": 16},
 }
 """Presets that differ from one of these in numbers only are left away."""

@@ -29,7 +29,10 @@ Theirs = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Source:
-    """Whose code, our family, fields of our configuration that make a narrow and the published model, and the sizes."""
+    """Whose code, our family, fields of our configuration that make a narrow and the published model, and the sizes.
+
+    `published_sizes` are those of the clip and the latents of the published model, where they differ.
+    """
 
     repository: str
     family: str
@@ -38,6 +41,7 @@ class Source:
     latents: tuple[int, int, int]
     run: Callable[[Any], Theirs]
     published: Mapping[str, object] = field(default_factory=dict)
+    published_sizes: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None
 
 
 def ours_of_source(name: str, *, published: bool = False, dtype: torch.dtype = torch.float) -> Autoencoder:
@@ -46,10 +50,13 @@ def ours_of_source(name: str, *, published: bool = False, dtype: torch.dtype = t
     return ours_at(source.family, source.published if published else source.narrow, dtype)
 
 
-def source_inputs(name: str, channels: int, dtype: torch.dtype = torch.float) -> tuple[Tensor, Tensor]:
+def source_inputs(
+    name: str, channels: int, *, published: bool = False, dtype: torch.dtype = torch.float
+) -> tuple[Tensor, Tensor]:
     """The clip and the latents of a reference."""
     source = SOURCES[name]
-    return noise(3, *source.clip, dtype=dtype), noise(channels, *source.latents, seed=1, dtype=dtype)
+    clip, latents = source.published_sizes if published and source.published_sizes else (source.clip, source.latents)
+    return noise(3, *clip, dtype=dtype), noise(channels, *latents, seed=1, dtype=dtype)
 
 
 def our_answers(ours: Autoencoder, clip: Tensor, latents: Tensor) -> dict[str, Tensor]:
@@ -114,12 +121,57 @@ def _cosmos_image(config: Any) -> Theirs:
     return model, _on_frames(lambda x: model.quant_conv(model.encoder(x))), _on_frames(model.decode)
 
 
+def _dc_ae_v(config: Any) -> Theirs:
+    from dc_videogen.dc_ae_v import DCAEV, DCAEVConfig, DCAEVDecoderConfig, DCAEVEncoderConfig
+
+    levels, chunk, few = len(config.widths), config.chunk, config.chunk // config.time_stride
+    chunks = [chunk] * levels + [few]
+    halves, all_at_once = [f"@2@1@3@3@{chunk}"] * (levels - 1), f"@1@{config.time_stride}@3@3"
+    common = {
+        "in_channels": 3,
+        "latent_channels": config.latent_channels,
+        "zero_out": False,
+        "width_list": (config.widths[0], *config.widths),
+        "depth_list": (0, *config.depths),
+        "block_type": [f"ChunkCausalResBlock3d@3@3@{each}" for each in chunks],
+    }
+    down, up = "ChunkCausalConvPixelUnshuffle", "ChunkCausalConvPixelShuffle"
+    encoder = DCAEVEncoderConfig(
+        project_in_block_type=f"{down}@2@1@3@3@{chunk}",
+        downsample_block_type=[*(down + half for half in halves), f"{down}{all_at_once}@{chunk}"],
+        project_out_block_type=f"ChunkCausalConvLayer3d@3@3@{few}",
+        **common,
+    )
+    decoder = DCAEVDecoderConfig(
+        project_in_block_type=f"ChunkCausalConvLayer3d@3@3@{few}",
+        upsample_block_type=[*(up + half for half in halves), f"{up}{all_at_once}@{few}"],
+        project_out_block_type=f"{up}@2@1@3@3@{chunk}",
+        **common,
+    )
+    tiles = {
+        f"{way}_temporal_tile_{kind}": n
+        for way in ("encode", "decode")
+        for kind, n in (("size", chunk), ("latent_size", few))
+    }
+    model = DCAEV(DCAEVConfig(encoder=encoder, decoder=decoder, use_feature_cache=True, **tiles))
+    return model, model.encode, model.decode
+
+
 _COSMOS = "github.com/nvidia-cosmos/cosmos-predict1"
 _FSQ = {"levels": (8, 8, 8, 5, 5, 5), "latent_channels": 6}
 _NARROW = {"encoder_widths": (8, 16, 32, 32), "decoder_widths": (16, 32, 32, 32), "num_res_blocks": 1}
 _VIDEO = {"mean": None, "std": None}
 
 SOURCES = {
+    "dc-ae-v": Source(
+        "github.com/dc-ai-projects/DC-Gen",
+        "dc-ae-v",
+        {"latent_channels": 3, "widths": (8, 16, 16, 16), "depths": (1, 2, 1, 1), "chunk": 8},
+        (24, 16, 24),
+        (4, 2, 2),
+        _dc_ae_v,
+        published_sizes=((8, 32, 64), (2, 1, 2)),
+    ),
     "cosmos-cv": Source(
         _COSMOS,
         "cosmos",
@@ -177,7 +229,7 @@ def _answers_of(name: str, checkout: Path, *, published: bool, double: bool) -> 
         _in_double(theirs)
     for key, parameter in theirs.named_parameters():
         parameter.copy_(drawn(key, tuple(parameter.shape), dtype))
-    clip, latents = source_inputs(name, ours.latent_spec.channels, dtype)
+    clip, latents = source_inputs(name, ours.latent_spec.channels, published=published, dtype=dtype)
     want = {"features": encode(clip), "video": decode(latents)}
     if ours.bottleneck:
         features = want["features"]

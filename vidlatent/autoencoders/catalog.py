@@ -13,6 +13,7 @@ from vidlatent.autoencoders.cogvideox.config import COGVIDEOX_2B, COGVIDEOX_5B
 from vidlatent.autoencoders.cosmos import config as cosmos
 from vidlatent.autoencoders.cosmos import image as cosmos_image
 from vidlatent.autoencoders.dc_ae.config import F32C32, F32C32_SANA, F64C128, F128C512
+from vidlatent.autoencoders.dc_ae_v import model as dc_ae_v
 from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.families import FAMILIES
 from vidlatent.autoencoders.hunyuan_video.model import HunyuanVideoConfig
@@ -22,6 +23,7 @@ from vidlatent.autoencoders.kvae.model import KVAEConfig
 from vidlatent.autoencoders.lean_vae.model import LeanVAEConfig
 from vidlatent.autoencoders.ltx.presets import LTX_2, LTX_23, LTX_VIDEO_090, LTX_VIDEO_091, LTX_VIDEO_095
 from vidlatent.autoencoders.magvit.model import MagvitConfig
+from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.svd.config import SVD
 from vidlatent.autoencoders.taehv.model import TAEHV, TAEHV_15, TAELTX_2, TAEW_22
@@ -105,6 +107,12 @@ CATALOG: dict[str, Entry] = {
     "wf-vae-l-16": Entry("wf-vae", WFVAEConfig(), "Apache-2.0"),
     "kvae-1": Entry("kvae", KVAEConfig(), "see model card"),
     "dc-ae-f32t4c128": Entry("dc-ae-video", VideoDCAEConfig(), "Apache-2.0"),
+    "dc-ae-v-f32t4c32": Entry("dc-ae-v", dc_ae_v.F32T4C32, "see model card"),
+    "dc-ae-v-f32t4c64": Entry("dc-ae-v", dc_ae_v.F32T4C64, "see model card"),
+    "dc-ae-v-f32t4c128": Entry("dc-ae-v", dc_ae_v.F32T4C128, "see model card"),
+    "dc-ae-v-f32t4c256": Entry("dc-ae-v", dc_ae_v.F32T4C256, "see model card"),
+    "dc-ae-v-f64t4c128": Entry("dc-ae-v", dc_ae_v.F64T4C128, "see model card"),
+    "minimax-h3": Entry("minimax-h3", MiniMaxH3Config(), "see model card"),
     "lean-vae-4": Entry("lean-vae", LeanVAEConfig(latent_channels=4), "see model card"),
     "lean-vae-16": Entry("lean-vae", LeanVAEConfig(), "see model card"),
 }

@@ -28,6 +28,9 @@ from vidlatent.autoencoders.cosmos.published import COSMOS
 from vidlatent.autoencoders.dc_ae.config import DCAEConfig
 from vidlatent.autoencoders.dc_ae.model import build as build_dc_ae
 from vidlatent.autoencoders.dc_ae.published import DC_AE
+from vidlatent.autoencoders.dc_ae_v.model import DCAEVConfig
+from vidlatent.autoencoders.dc_ae_v.model import build as build_dc_ae_v
+from vidlatent.autoencoders.dc_ae_v.published import DC_AE_V
 from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.dc_ae_video.model import build as build_dc_ae_video
 from vidlatent.autoencoders.dc_ae_video.published import VIDEO_DC_AE
@@ -53,6 +56,9 @@ from vidlatent.autoencoders.ltx.published import LTX_2_VIDEO, LTX_VIDEO
 from vidlatent.autoencoders.magvit.model import MagvitConfig
 from vidlatent.autoencoders.magvit.model import build as build_magvit
 from vidlatent.autoencoders.magvit.published import MAGVIT
+from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
+from vidlatent.autoencoders.minimax_h3.model import build as build_minimax_h3
+from vidlatent.autoencoders.minimax_h3.published import MINIMAX_H3
 from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.mochi.model import build as build_mochi
 from vidlatent.autoencoders.mochi.published import MOCHI
@@ -109,6 +115,8 @@ FAMILIES: dict[str, Family] = {
     "wf-vae": Family(WFVAEConfig, build_wf_vae, WF_VAE),
     "kvae": Family(KVAEConfig, build_kvae, KVAE),
     "dc-ae-video": Family(VideoDCAEConfig, build_dc_ae_video, VIDEO_DC_AE),
+    "dc-ae-v": Family(DCAEVConfig, build_dc_ae_v, DC_AE_V),
+    "minimax-h3": Family(MiniMaxH3Config, build_minimax_h3, MINIMAX_H3),
     "lean-vae": Family(LeanVAEConfig, build_lean_vae, LEAN_VAE),
 }
 

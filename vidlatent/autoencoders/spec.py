@@ -15,9 +15,9 @@ class LatentSpec:
     """The latent grid of an autoencoder.
 
     `stride` is video size per latent along (T, H, W). `first_frame` is "single" where the first latent holds one frame
-    (T = 1 + k * stride fits without padding) and "grouped" where every latent holds `stride` frames. `mean` and `std`
-    are for diffusion models: per channel, or for each channel one per latent frame from the clip's first on, of which
-    the last counts for all that follow.
+    (T = 1 + k * stride fits without padding) and "grouped" where every latent holds `stride` frames. With `run` that
+    begins anew every `run` latents. `mean` and `std` are for diffusion models: per channel, or for each channel one per
+    latent frame from the clip's first on, of which the last counts for all that follow.
     """
 
     channels: int
@@ -25,14 +25,21 @@ class LatentSpec:
     first_frame: Literal["single", "grouped"] = "single"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    run: int = 0
 
     def num_latent_frames(self, num_frames: int) -> int:
         """Latent frames that hold `num_frames` video frames, none dropped."""
+        runs, rest = divmod(num_frames, self._frames(self.run)) if self.run else (0, num_frames)
         first = 1 if self.first_frame == "single" else 0
-        return first + math.ceil((num_frames - first) / self.stride[0])
+        return runs * self.run + (first + math.ceil((rest - first) / self.stride[0]) if rest else 0)
 
     def num_frames(self, num_latent_frames: int) -> int:
         """Most video frames that `num_latent_frames` can hold, and the number that decoding them gives."""
+        runs, rest = divmod(num_latent_frames, self.run) if self.run else (0, num_latent_frames)
+        return runs * self._frames(self.run) + (self._frames(rest) if rest else 0)
+
+    def _frames(self, num_latent_frames: int) -> int:
+        """Video frames of latents of one run."""
         first = 1 if self.first_frame == "single" else 0
         return first + (num_latent_frames - first) * self.stride[0]
 

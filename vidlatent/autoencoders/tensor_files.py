@@ -19,8 +19,11 @@ from vidlatent.errors import ModelError
 
 SAFETENSORS = (".safetensors",)
 PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".jit")
-_WRAPPERS = ("state_dict", "model", "model_state")
+_WRAPPERS = ("state_dict", "model", "model_state", "model_state_dict")
 """Names under which training scripts put the weights among other things."""
+
+_MEANS = "ema_model_state_dict"
+"""Where some keep running means of the weights, one for each rate, which count before the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: refused: {reason}. Convert it to safetensors where you trust it") from error
     except Exception as error:  # damaged bytes make the unpickler fail in any way it can
         raise ModelError(f"{path}: torn, or not a torch checkpoint ({_first_line(error)}): get it again") from error
+    if isinstance(held, dict) and isinstance(means := held.get(_MEANS), dict) and means:
+        held = next(iter(means.values()))
     for wrapper in _WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
             held = held[wrapper]

@@ -173,5 +173,5 @@ def _spans(length: int, size: int, step: int) -> Iterator[tuple[int, int]]:
 def _ramp(part: Tensor, axis: int, grain: int = 1) -> Tensor:
     """Weights that rise from 0 along `axis` towards 1, `grain` items at a time."""
     count = part.shape[axis]
-    weight = torch.arange(count, device=part.device) // grain * grain / count
+    weight = torch.arange(count, device=part.device, dtype=torch.double) // grain * grain / count
     return weight.to(part.dtype).view(-1, *[1] * (part.ndim - 1 - axis))

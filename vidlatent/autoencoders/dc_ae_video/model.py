@@ -87,7 +87,7 @@ def _encoder(config: VideoDCAEConfig) -> Chain:
     for index, width in enumerate(widths):
         step = [_halve(width, widths[index + 1], config.step(index))] if index < last else []
         levels.append(Chain(*_blocks(index, config.encoder_depths[index], config), *step))
-    mean = _average(widths[-1], config.latent_channels)
+    mean = average(widths[-1], config.latent_channels)
     return named(
         fit=Fit(config.spec.stride, single_first=False),
         conv_in=_conv(3, widths[0]),
@@ -102,7 +102,7 @@ def _decoder(config: VideoDCAEConfig) -> Chain:
     for index in reversed(range(len(widths))):
         step = [_double(widths[index + 1], widths[index], config.step(index))] if index < last else []
         levels.append(Chain(*step, *_blocks(index, config.decoder_depths[index], config)))
-    spread = _repeat(config.latent_channels, widths[-1])
+    spread = repeat(config.latent_channels, widths[-1])
     return named(
         conv_in=Residual(_conv(config.latent_channels, widths[-1]), spread),
         levels=Chain(*levels),
@@ -161,21 +161,21 @@ def _gated_conv(width: int) -> Chain:
 
 def _halve(width: int, out: int, step: Factors) -> Residual:
     t, h, w = (Window.centred(3, each) for each in step)
-    shortcut = Chain(SpaceToDepth(step), _average(width * math.prod(step), out))
+    shortcut = Chain(SpaceToDepth(step), average(width * math.prod(step), out))
     return Residual(Conv3d(width, out, t=t, h=h, w=w), shortcut)
 
 
 def _double(width: int, out: int, step: Factors) -> Residual:
-    shortcut = Chain(_repeat(width, out * math.prod(step)), DepthToSpace(step))
+    shortcut = Chain(repeat(width, out * math.prod(step)), DepthToSpace(step))
     return Residual(named(nearest=Nearest(step), conv=_conv(width, out)), shortcut)
 
 
-def _average(width: int, out: int) -> Chain:
+def average(width: int, out: int) -> Chain:
     """Average runs of channels down to `out`."""
     return Chain(GroupMean(width // out)) if width > out else Chain()
 
 
-def _repeat(width: int, out: int) -> Chain:
+def repeat(width: int, out: int) -> Chain:
     """Repeat each channel in a row up to `out`."""
     times = out // width
     return Chain(TakeChannels(index // times for index in range(out))) if times > 1 else Chain()

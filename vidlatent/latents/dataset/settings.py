@@ -67,7 +67,9 @@ class DatasetSettings:
         """(t, h, w) that hold `num_frames` frames of `size` (H, W)."""
         first = 1 if self.latent_spec["first_frame"] == "single" else 0
         stride_t, stride_h, stride_w = self.latent_spec["stride"]
-        t = first + math.ceil((num_frames - first) / stride_t)
+        run = self.latent_spec.get("run", 0)  # latents after which the rule of the first frame begins anew
+        runs, rest = divmod(num_frames, first + (run - first) * stride_t) if run else (0, num_frames)
+        t = runs * run + (first + math.ceil((rest - first) / stride_t) if rest else 0)
         return t, math.ceil(size[0] / stride_h), math.ceil(size[1] / stride_w)
 
     def latent_frame(self, frame: int) -> int:
