@@ -101,7 +101,7 @@ class GroupNorm(Barrier):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if isinstance(self.over, int) and sweep and T in sweep.axes and not sweep.idle:
+        if isinstance(self.over, int) and sweep and T in sweep.axes and not sweep.passes(x):
             x = sweep.state(self, T, _Chunks).feed(x, self.over, sweep.last[T])
         return super().forward(x, sweep)
 
@@ -155,15 +155,15 @@ class GroupNorm(Barrier):
 
 def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel in each frame: `(B, C, T)`, float64."""
-    if x.is_meta:
-        statistics = x.new_empty(x.shape[:3], dtype=torch.double)
-        return statistics, statistics.clone()
     if torch.is_grad_enabled() or x.is_cuda:
         wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         variance, mean = torch.var_mean(wide, (3, 4), correction=0)
         return mean.double(), variance.double()
     b, c, t, h, w = x.shape
     rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
+    if x.is_meta:  # counting: what a block holds is nothing beside the clip
+        statistics = x.new_empty(x.shape[:3], dtype=torch.double)
+        return statistics, statistics.clone()
     thin = max(1, BLOCK // c)
     weight = torch.tensor([min(thin, h * w - start) / (h * w) for start in range(0, h * w, thin)], dtype=torch.double)
     parts = [
