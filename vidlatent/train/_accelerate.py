@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from vidlatent.errors import MissingDependency
+from torch import nn
+
+from vidlatent.errors import InputError, MissingDependency
 from vidlatent.train.settings import LoopConfig
 
 
@@ -29,6 +33,36 @@ def make_accelerator(config: LoopConfig) -> Any:
         log_with=list(config.trackers) or None,
         project_dir=str(config.out),
     )
+
+
+def check_can_hold(accelerator: Any, parts: int) -> None:
+    """Raise `InputError` for more models than accelerate takes when it shards them."""
+    sharding = "FSDP2" if getattr(accelerator, "is_fsdp2", False) else accelerator.distributed_type
+    if parts > 1 and sharding in ("FSDP2", "DEEPSPEED"):
+        raise InputError(
+            f"accelerate shards one model by {sharding}, and this stage trains {parts} (a discriminator is one): launch "
+            "it without sharding, or leave 'adversarial' away"
+        )
+
+
+def make_shardable(accelerator: Any, module: nn.Module) -> None:
+    """Lay weights out plainly where they are going to be sharded: FSDP cuts no channels-last ones."""
+    if accelerator.distributed_type == "FSDP":
+        for weight in module.parameters():
+            weight.data = weight.data.contiguous()
+
+
+@contextmanager
+def gathered(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, weights that FSDP has cut up are whole, so that parts of a module can be run by themselves."""
+    sharded: list[Any] = [part for module in modules for part in module.modules() if hasattr(part, "unshard")]
+    for part in sharded:
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in sharded:
+            part.reshard()
 
 
 def seed_all(*numbers: int) -> None:

@@ -59,7 +59,7 @@ def restore(folder: Path, accelerator: Any, averages: dict[str, Average]) -> dic
     if made_by != accelerator.num_processes:
         raise InputError(f"{folder}: made by {made_by} processes, now {accelerator.num_processes}: resume with as many")
     accelerator.load_state(str(folder))
-    saved = torch.load(folder / f"average-{rank}", map_location=accelerator.device, weights_only=True)
+    saved = torch.load(folder / f"average-{rank}", map_location=accelerator.device.type, weights_only=True)
     for name, average in averages.items():
         average.step, average.weights = saved[name]
     return json.loads((folder / f"data-{rank}.json").read_text())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vidlatent.errors import VidlatentError
 from vidlatent.train import checkpoints
-from vidlatent.train._accelerate import make_accelerator, seed_all
+from vidlatent.train._accelerate import check_can_hold, gathered, make_accelerator, make_shardable, seed_all
 from vidlatent.train.average import Average
 from vidlatent.train.optimizers import make_optimizer
 from vidlatent.train.progress import Progress, Recorder
@@ -115,8 +115,10 @@ class _Loop:
         seed_all(self.config.seed, index)
         self.task.begin(index)
         parts = self.task.parts()
+        check_can_hold(self.accelerator, len(parts))
         models, optimizers = {}, {}
         for name, part in parts.items():
+            make_shardable(self.accelerator, part.module)
             optimizer = make_optimizer(part.module, part.optimizer)
             models[name], optimizers[name] = self.accelerator.prepare(part.module, optimizer)
             if part.averaged and self.config.average and name not in self.averages:
@@ -145,11 +147,11 @@ class _Loop:
     def _descend(self, running: _Running, loss: Loss) -> None:
         """One step of one optimizer, or its share of an accumulated one."""
         model, optimizer = running.models[loss.part], running.optimizers[loss.part]
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
-        self.accelerator.backward(loss.value, **({"inputs": trained} if len(running.models) > 1 else {}))
+        self.accelerator.backward(loss.value, **({"inputs": _trained(model)} if len(running.models) > 1 else {}))
         clip = running.parts[loss.part].optimizer.clip_norm
         if self.accelerator.sync_gradients and clip:
-            norm = self.accelerator.clip_grad_norm_(trained, clip)
+            # asked for again: FSDP has put other tensors in their place
+            norm = self.accelerator.clip_grad_norm_(_trained(model), clip)
             self.recorder.add({f"{loss.part}/gradient_norm": norm})
         optimizer.step()
         optimizer.zero_grad()
@@ -182,9 +184,10 @@ class _Loop:
         with _averaged(running), torch.no_grad():
             for model in running.models.values():
                 model.eval()
-            samples = self.config.out / "samples" / f"step-{self.step:08d}"
-            self.metrics = self.task.evaluate(running.models, samples if main else None)
             weights = {name: self.accelerator.get_state_dict(model) for name, model in running.models.items()}
+            samples = self.config.out / "samples" / f"step-{self.step:08d}"
+            with gathered(running.models.values()):
+                self.metrics = self.task.evaluate(running.models, samples if main else None)
             if main:
                 self.task.export(weights, self.config.out / "model")
         self.recorder.measured(self.step, self.metrics)
@@ -198,6 +201,10 @@ def _averaged(running: _Running) -> Iterator[None]:
             if name in running.averages:
                 stack.enter_context(running.averages[name].applied(part.module))
         yield
+
+
+def _trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [weight for weight in model.parameters() if weight.requires_grad]
 
 
 def _to(batch: Any, device: torch.device) -> Any:

@@ -26,11 +26,11 @@ class Outcome:
 
 
 class LogVariance(nn.Module):
-    """One learned number, 0 at first."""
+    """One learned number, 0 at first; a vector, since sharded parameters have a dimension to cut."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.logvar = nn.Parameter(torch.zeros(()))
+        self.logvar = nn.Parameter(torch.zeros(1))
 
 
 class Trainee(nn.Module):
@@ -83,7 +83,7 @@ class Trainee(nn.Module):
             terms["alignment"] = self.align(latents, features)
         if teacher_latents is not None:
             terms |= self._teacher_terms(latents, teacher_latents, video)
-        return Outcome(got.float(), latents, self.variance.logvar, terms, bottled.codes)
+        return Outcome(got.float(), latents, self.variance.logvar.sum(), terms, bottled.codes)
 
     def _decode(self, latents: Tensor, like: Tensor) -> Tensor:
         t, h, w = like.shape[2:]
