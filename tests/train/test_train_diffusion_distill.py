@@ -15,7 +15,7 @@ from vidlatent.train import distill_consistency, distill_dmd, distill_ladd, flow
 
 LEVELS = (0.0, 0.5, 1.0)
 WAYS = {
-    "consistency": (distill_consistency, {"grid": 16}, 2e-3),
+    "consistency": (distill_consistency, {"grid": 8}, 2e-3),
     "dmd": (distill_dmd, {"critic_updates": 2, "critic": {"learning_rate": 2e-3, "betas": [0, 0.99]}}, 1e-3),
     "ladd": (distill_ladd, {"discriminator": {"learning_rate": 2e-3, "betas": [0, 0.99]}}, 5e-4),
 }
