@@ -117,7 +117,9 @@ def test_models(here: Here) -> None:
     for record in records:
         assert record["parameters"] > 10**6
         assert record["licence"]
+        assert (record["upstream"] or "").startswith("https://") == (record["family"] not in ("tiny", "configurable"))
     text = here("models").stdout
+    assert all(record["upstream"] in text for record in records if record["upstream"])
     assert all(name in text for name in vidlatent.models())
 
 
