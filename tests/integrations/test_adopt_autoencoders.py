@@ -98,6 +98,42 @@ def test_everything_plain_stays_as_it_was(preset: str, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("preset", ["wan-2.1", "ltx-video-0.9.0", "cogvideox-2b", "mochi-1"])
+def test_half_precision_is_no_further_from_float32_than_theirs(preset: str, dtype: torch.dtype) -> None:
+    vae = theirs(preset)
+    clip, latents = inputs(vae, preset)
+    want = vae.encode(clip).latent_dist.mean, vae.decode(latents).sample.clamp(-1, 1)
+    vae = vae.to(dtype)
+    ours = adopt(vae, memory="1GiB")
+    assert (ours.dtype, {p.dtype for p in ours.parameters()}) == (dtype, {dtype})
+    errors = []
+    for model in (ours, vae):
+        got = model.encode(clip.to(dtype)).latent_dist.mean, model.decode(latents.to(dtype)).sample.clamp(-1, 1)
+        assert {part.dtype for part in got} == {dtype}
+        errors.append([(g.float() - w).square().mean().sqrt().item() for g, w in zip(got, want, strict=True)])
+    assert all(here <= 1.5 * there for here, there in zip(*errors, strict=True))
+
+
+@torch.no_grad()
+def test_hooks_that_move_weights_run_before_every_call() -> None:
+    """What offloading of accelerate and diffusers hangs on."""
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    called = []
+
+    class Spy(ModelHook):
+        def pre_forward(self, module: torch.nn.Module, *args: object, **rest: object) -> tuple:
+            called.append(type(module).__name__)
+            return args, rest
+
+    vae = adopt(theirs("wan-2.1"))
+    add_hook_to_module(vae, Spy())
+    vae.decode(vae.encode(torch.zeros(1, 3, 5, 16, 16)).latent_dist.mean)
+    assert called == ["AutoencoderKLWan"] * 2
+
+
+@torch.no_grad()
 def test_a_timestep_for_each_video_of_a_batch() -> None:
     vae = theirs("ltx-video-0.9.5")
     ours, latents, steps = adopt(vae), torch.randn(2, 8, 2, 2, 2), torch.tensor([0.1, 0.6])
