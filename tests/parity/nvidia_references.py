@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from upstream_references import FOLDER, drawn, ours_at
 
 from vidlatent.autoencoders import Autoencoder
-from vidlatent.autoencoders.tensor_files import write_tensor_file
+from vidlatent.files import write_tensors
 from vidlatent.testing import relative_error
 
 Theirs = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
@@ -252,7 +252,7 @@ def main() -> None:
     want, got = _answers_of(chosen.name, chosen.checkout, published=chosen.published, double=chosen.double)
     print(json.dumps({key: relative_error(got[key].double(), tensor.double()) for key, tensor in want.items()}))
     if not (chosen.published or chosen.double):
-        write_tensor_file(FOLDER / f"{chosen.name}.safetensors", want, {})
+        write_tensors(FOLDER / f"{chosen.name}.safetensors", want, {})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.families import FAMILIES, shapes_of, with_weights, without_weights
 from vidlatent.autoencoders.links import read_tensors, same
 from vidlatent.autoencoders.published import parse_config
-from vidlatent.autoencoders.tensor_files import TensorFile, read_tensor_file, write_tensor_file
+from vidlatent.autoencoders.tensor_files import TensorFile, read_tensor_file
 from vidlatent.errors import ModelError
+from vidlatent.files import write_tensors
 
 FORMAT = "vidlatent"
 
@@ -25,7 +26,7 @@ def save_checkpoint(ae: Autoencoder, path: str | Path, *, dtype: torch.dtype | N
     """Write `ae` to one safetensors file, whole or not at all; `dtype` (bfloat16, say) makes it smaller on disk."""
     tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in ae.state_dict().items()}
     config = json.dumps(asdict(ae.config))  # type: ignore[call-overload]
-    write_tensor_file(Path(path), tensors, {"format": FORMAT, "family": ae.family, "config": config})
+    write_tensors(path, tensors, {"format": FORMAT, "family": ae.family, "config": config})
 
 
 def load_checkpoint(

@@ -15,8 +15,9 @@ from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.families import FAMILIES, shapes_of, with_weights, without_weights
 from vidlatent.autoencoders.links import Link, read_tensors
 from vidlatent.autoencoders.published import Published
-from vidlatent.autoencoders.tensor_files import read_json, read_tensor_file, write_tensor_file
+from vidlatent.autoencoders.tensor_files import read_json, read_tensor_file
 from vidlatent.errors import ModelError
+from vidlatent.files import write_tensors
 
 CONFIG = "config.json"
 PIPELINE = "model_index.json"
@@ -113,7 +114,7 @@ def save_pretrained(ae: Autoencoder, folder: str | Path) -> None:
     links = published.links(ae.config, shapes_of(ae), "diffusers")
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {link.theirs: link.write(state[link.ours]) for link in links} | published.pack(ae.config)
-    write_tensor_file(folder / WEIGHTS, tensors, {"format": "pt"})
+    write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ from vidlatent.cli.options import (
     check_output,
 )
 from vidlatent.cli.terminal import terminal
+from vidlatent.files import write_text
 
 if TYPE_CHECKING:
     from vidlatent.cli.comparison import Comparison
@@ -91,8 +92,8 @@ def reconstruct(
             )
         record = _record(clip, meta, comparison, paths, time.monotonic() - started)
         rows = _rows(record)
-        _write(paths["figures"], json.dumps(record, indent=2, default=str) + "\n")
-        _write(paths["report"], comparison.page(f"{clip.name} through {Path(model).stem}", rows))
+        write_text(paths["figures"], json.dumps(record, indent=2, default=str) + "\n")
+        write_text(paths["report"], comparison.page(f"{clip.name} through {Path(model).stem}", rows))
     from vidlatent.cli.describe import two_columns
 
     shown = rows | {"side by side": str(paths["side_by_side"]), "report": str(paths["report"])}
@@ -150,13 +151,3 @@ def _folder(path: Path) -> Iterator[None]:
     finally:
         if not existed and not any(path.iterdir()):
             path.rmdir()
-
-
-def _write(path: Path, text: str) -> None:
-    """A small file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

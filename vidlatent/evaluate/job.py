@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
-from torch import Tensor
 
 from vidlatent.evaluate.protocol import Protocol
 
@@ -59,19 +55,3 @@ class Job:
     def file(self, kind: str, suffix: str) -> Path:
         """Where one kind of result lies."""
         return Path(self.folder) / kind / f"{self.key}{suffix}"
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """A file of tensors, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part{os.getpid()}")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """A small file, whole or not at all, whenever the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

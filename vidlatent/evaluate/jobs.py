@@ -13,12 +13,13 @@ import torch
 from vidlatent.errors import InputError, VidlatentError
 from vidlatent.evaluate.candidate import Model, Shape
 from vidlatent.evaluate.frames import read_frames
-from vidlatent.evaluate.job import Job, Row, save_tensors, write_text
+from vidlatent.evaluate.job import Job, Row
 from vidlatent.evaluate.loaders import load_candidate, load_distance, load_features
 from vidlatent.evaluate.measure import measure_clip
 from vidlatent.evaluate.preview import Preview
 from vidlatent.evaluate.probe import latent_probe
 from vidlatent.evaluate.windows import Windows
+from vidlatent.files import write_tensors, write_text
 from vidlatent.io import open_video
 
 
@@ -73,7 +74,7 @@ def _measured(job: Job, preview: Preview) -> Row:
     row, code = measure_clip(candidate, read, shape, distance=distance, on_pair=on_pair)
     if protocol.probe and code.latents is not None:
         row["latent_stride"] = round(shape.width / code.latents.shape[-1])
-        save_tensors(job.file("latents", ".safetensors"), {"latents": code.latents})
+        write_tensors(job.file("latents", ".safetensors"), {"latents": code.latents}, {})
         if isinstance(candidate, Model):
             row |= latent_probe(candidate.ae, next(read()), code.latents)
     size = {"frames": shape.frames, "height": shape.height, "width": shape.width, "fps": str(fps)}

@@ -14,7 +14,8 @@ from vidlatent.autoencoders import Autoencoder, load
 from vidlatent.errors import InputError
 from vidlatent.evaluate.baselines import CODECS, Bicubic, Codec, LinearCode, as_codec
 from vidlatent.evaluate.candidate import Candidate, Model
-from vidlatent.evaluate.job import Job, save_tensors
+from vidlatent.evaluate.job import Job
+from vidlatent.files import write_tensors
 from vidlatent.metrics import PatchPCA
 
 
@@ -60,4 +61,4 @@ def _linear_code(path: str) -> LinearCode:
 def save_pca(pca: PatchPCA, path: Path) -> None:
     """Write a fitted linear code."""
     patch = torch.tensor(pca.patch)
-    save_tensors(path, {"mean": pca.mean, "basis": pca.basis, "scale": pca.scale, "patch": patch})
+    write_tensors(path, {"mean": pca.mean, "basis": pca.basis, "scale": pca.scale, "patch": patch}, {})

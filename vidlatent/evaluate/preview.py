@@ -9,6 +9,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from vidlatent.files import PartialFile
 from vidlatent.io import VideoWriter
 
 ERROR_GAIN = 5
@@ -62,6 +63,5 @@ class Preview:
         from PIL import Image
 
         self._still.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._still.with_name(f".{self._still.stem}.part.jpg")
-        Image.fromarray(panels.numpy()).save(partial, quality=85)
-        partial.replace(self._still)
+        with PartialFile(self._still) as partial:
+            Image.fromarray(panels.numpy()).save(partial, quality=85)

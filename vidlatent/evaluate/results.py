@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from vidlatent.errors import MissingDependency
-from vidlatent.evaluate.job import Row, Subject, write_text
+from vidlatent.evaluate.job import Row, Subject
 from vidlatent.evaluate.protocol import Protocol
+from vidlatent.files import PartialFile, write_text
 from vidlatent.metrics import frechet_distance, kernel_distance
 
 AVERAGED = (
@@ -107,7 +108,6 @@ def write_results(folder: Path, rows: Sequence[Row], summary: dict[str, Any]) ->
 
     names = sorted({name for row in rows for name in row})
     table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
-    partial = folder / ".results.parquet.part"
-    parquet.write_table(table, partial)
-    partial.replace(folder / "results.parquet")
+    with PartialFile(folder / "results.parquet") as partial:
+        parquet.write_table(table, partial)
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidlatent.errors import InputError
-from vidlatent.evaluate.job import Job, Row, Subject, write_text
+from vidlatent.evaluate.job import Job, Row, Subject
 from vidlatent.evaluate.loaders import load_distance, load_features
 from vidlatent.evaluate.probe import diffusion_probe
 from vidlatent.evaluate.protocol import Protocol, find_clips, identified
@@ -23,6 +23,7 @@ from vidlatent.evaluate.runner import (
     run_jobs,
     with_rates,
 )
+from vidlatent.files import write_text
 from vidlatent.metrics import vmaf_version
 
 Progress = Callable[[int, int], None]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vidlatent import metrics
 from vidlatent.errors import InputError
-from vidlatent.evaluate.job import Row, save_tensors
+from vidlatent.evaluate.job import Row
+from vidlatent.files import write_tensors
 from vidlatent.io import to_float
 
 
@@ -53,5 +54,5 @@ class Windows:
                     f"{self._extractor.name} takes {self._extractor.num_frames} frames, the protocol {given}: "
                     "take more frames, or no features"
                 )
-            save_tensors(self._path, {name: torch.cat(parts) for name, parts in self._features.items()})
+            write_tensors(self._path, {name: torch.cat(parts) for name, parts in self._features.items()}, {})
         return row

@@ -6,12 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
-from uuid import uuid4
 
 import torch
 from torch import Tensor
 
 from vidlatent.errors import InputError, VideoError
+from vidlatent.files import PartialFile
 
 from .clip import Clip
 from .pixels import check_frames, to_uint8
@@ -88,8 +88,7 @@ class VideoWriter:
             raise VideoError(self._path, f"the folder {self._path.parent} does not exist")
         if self._path.is_dir():
             raise VideoError(self._path, "a folder has this name")
-        # Beside the target, so that the last step is a rename within one file system.
-        self._partial = self._path.with_name(f".{self._path.stem}.{uuid4().hex[:8]}.part{self._path.suffix}")
+        self._partial = PartialFile(self._path)
         self._encoder: Encoder | None = None
         self._size = (0, 0)
         self._last: Fraction | None = None
@@ -140,10 +139,10 @@ class VideoWriter:
 
         H, W = self._size
         if self._codec == "gif":
-            return GifEncoder(self._path, self._partial, height=H, width=W, fps=self._fps)
+            return GifEncoder(self._path, self._partial.path, height=H, width=W, fps=self._fps)
         return AvEncoder(
             self._path,
-            self._partial,
+            self._partial.path,
             height=H,
             width=W,
             fps=self._fps,
@@ -166,7 +165,7 @@ class VideoWriter:
             if self._encoder is None:
                 raise InputError(f"{self._path}: no frames were written, and a video holds at least one")
             self._encoder.finish()
-            os.replace(self._partial, self._path)
+            self._partial.commit()
             self._closed = True
         finally:
             self.abort()
@@ -180,7 +179,7 @@ class VideoWriter:
             if self._encoder is not None:
                 self._encoder.abort()
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._partial.discard()
 
     def __enter__(self) -> "VideoWriter":
         return self

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from vidlatent.files import write_text
 
 _DIGITS = 5
 
@@ -41,13 +42,7 @@ def page(title: str, body: str, data: Mapping[str, Any], media: Mapping[str, Pat
 
 def write_page(path: Path, text: str) -> Path:
     """Write a page whole or not at all, and return its path."""
-    partial = path.with_name(f".{path.name}.part{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return write_text(path, text)
 
 
 PLAYER = """

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vidlatent.files import write_text
 from vidlatent.train.settings import LoopConfig
 
 
@@ -26,7 +28,7 @@ class Progress:
     seconds_left: float
 
     def __str__(self) -> str:
-        left = time.strftime("%H:%M:%S", time.gmtime(self.seconds_left))
+        left = timedelta(seconds=round(self.seconds_left))
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
         return f"{self.stage} {self.step}/{self.steps}, {self.rate:.2f} samples/s, {left} left: {values}"
 
@@ -51,9 +53,7 @@ class Recorder:
         if self._accelerator.is_main_process and self._log.exists():
             lines = self._log.read_text().splitlines()
             kept = [line for line in lines if _is_whole(line) and json.loads(line)["step"] <= step]
-            part = self._log.with_suffix(".part")
-            part.write_text("".join(f"{line}\n" for line in kept))
-            part.replace(self._log)
+            write_text(self._log, "".join(f"{line}\n" for line in kept))
 
     def add(self, values: Mapping[str, Tensor | float]) -> None:
         """Values of this step; tensors are not read before they are told."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vidlatent.errors import InputError
+from vidlatent.files import write_text
 from vidlatent.train import checkpoints
 from vidlatent.train.settings import LoopConfig
 
@@ -31,9 +32,7 @@ def check_same_run(config: LoopConfig, *, write: bool) -> None:
                 "remove that one"
             )
     elif write:
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(now, indent=2))
-        part.replace(path)
+        write_text(path, json.dumps(now, indent=2))
 
 
 def _differences(before: Any, now: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
