@@ -53,6 +53,9 @@ def test_large_frames_make_short_clips(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", torch.zeros(3, 64, 64, 3, dtype=torch.uint8), fps=10)
     with open_video(tmp_path / "a.mp4", size=(8192, 11000)) as source:
         assert source._chunk_frames == 1
+    for room, counts in ((64 * 64 * 3 * 2 + 5, [2, 1]), (1, [1, 1, 1])):
+        with open_video(tmp_path / "a.mp4", chunk_bytes=room) as source:
+            assert [clip.num_frames for clip in source] == counts
 
 
 def test_each_iteration_starts_over(counted: Path) -> None:

@@ -24,7 +24,6 @@ OnDamage = Literal["error", "warn", "keep"]
 
 # Holds an 8K frame four times over and a 16384x8192 panorama once; a larger claim is more often an attack than a video.
 MAX_PIXELS = 16384 * 8192
-_MAX_CLIP_BYTES = 512 * 2**20
 
 
 class DamagedVideoWarning(UserWarning):
@@ -41,6 +40,7 @@ def open_video(
     size: Size | None = None,
     fit: Fit = "crop",
     chunk_frames: int = 16,
+    chunk_bytes: int = 2**29,
     on_damage: OnDamage = "error",
     colour: Colour = "fast",
     max_pixels: int = MAX_PIXELS,
@@ -61,7 +61,8 @@ def open_video(
         fps: Show what a player would at a constant rate. None keeps the file's own frames and times.
         size: (height, width), or one number for the shorter side; see `Resize`.
         fit: How (height, width) is met: "crop" keeps the aspect and cuts, "stretch" does not.
-        chunk_frames: Frames in a clip; the last one is shorter. Also at most 512 MiB, and at least one frame.
+        chunk_frames: Frames in a clip; the last one is shorter.
+        chunk_bytes: Most bytes in a clip, which has at least one frame.
         on_damage: When frames are missing or damaged: "error" gives what came before and raises, never giving a damaged
             frame; "warn" gives everything and warns at the end; "keep" gives everything.
             `VideoSource.damage` lists the reasons in all cases.
@@ -77,10 +78,11 @@ def open_video(
     path = Path(path)
     window = Window.of(start, stop, fps)
     resize = None if size is None else Resize(size, fit)
-    if chunk_frames < 1 or num_threads < 0 or max_pixels < 1:
+    if min(chunk_frames, chunk_bytes, max_pixels) < 1 or num_threads < 0:
         raise InputError(
-            f"chunk_frames={chunk_frames}, max_pixels={max_pixels}, num_threads={num_threads}: "
-            "expected chunk_frames and max_pixels of at least 1 and num_threads of at least 0"
+            f"chunk_frames={chunk_frames}, chunk_bytes={chunk_bytes}, max_pixels={max_pixels}, "
+            f"num_threads={num_threads}: expected chunk_frames, chunk_bytes and max_pixels of at least 1 and "
+            "num_threads of at least 0"
         )
     for name, value, allowed in (
         ("backend", backend, ("av", "decord", "imageio")),
@@ -92,7 +94,14 @@ def open_video(
     _check_file(path)
     reader = _open_reader(path, backend, max_pixels=max_pixels, colour=colour, num_threads=num_threads)
     try:
-        return VideoSource(reader, window=window, resize=resize, chunk_frames=chunk_frames, on_damage=on_damage)
+        return VideoSource(
+            reader,
+            window=window,
+            resize=resize,
+            chunk_frames=chunk_frames,
+            chunk_bytes=chunk_bytes,
+            on_damage=on_damage,
+        )
     except BaseException:
         reader.close()
         raise
@@ -108,13 +117,20 @@ class VideoSource:
     """
 
     def __init__(
-        self, reader: Reader, *, window: Window, resize: Resize | None, chunk_frames: int, on_damage: OnDamage
+        self,
+        reader: Reader,
+        *,
+        window: Window,
+        resize: Resize | None,
+        chunk_frames: int,
+        chunk_bytes: int,
+        on_damage: OnDamage,
     ) -> None:
         self.spec: VideoSpec = reader.spec
         self._reader, self._window, self._resize, self._on_damage = reader, window, resize, on_damage
         size = (self.spec.height, self.spec.width)
         self.height, self.width = size if resize is None else resize.output_size(*size)
-        self._chunk_frames = max(1, min(chunk_frames, _MAX_CLIP_BYTES // (self.height * self.width * 3)))
+        self._chunk_frames = max(1, min(chunk_frames, chunk_bytes // (self.height * self.width * 3)))
         self.damage: list[tuple[Fraction | None, str]] = []
         self._end = Fraction(0)
         duration = self.spec.duration_seconds
