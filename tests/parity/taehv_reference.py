@@ -28,6 +28,8 @@ def encode(weights: Weights, config: TAEHVConfig, clip: Tensor) -> Tensor:
 
 def decode(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:
     """The clip (T, 3, H, W) in [-1, 1], without the frames that come before the first."""
+    if config.decoder == "super":
+        return _super(weights, config, latents)
     x, layer = F.relu(_conv(weights, "decoder.1", torch.tanh(latents / 3) * 3)), 3
     for in_time in config.upsample:
         x = _blocks(weights, "decoder", layer, config, x)
@@ -37,6 +39,23 @@ def decode(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:
         x = _conv(weights, f"decoder.{layer + 2}", x)
         layer += 3
     x = F.pixel_shuffle(_conv(weights, f"decoder.{layer + 1}", F.relu(x)), config.patch_size)
+    return x[config.stride[0] - 1 :].clamp(0, 1) * 2 - 1
+
+
+def _super(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:
+    """The larger decoder: blocks in the manner of ConvNeXt, pixels shuffled."""
+    x, layer = _conv(weights, "decoder.0", latents), 1
+    for in_time in config.upsample:
+        for index in range(layer, layer + config.num_blocks):
+            y = torch.cat([x, torch.cat([torch.zeros_like(x[:1]), x[:-1]])], 1)
+            y = F.conv2d(y, weights[f"decoder.{index}.conv.0.weight"], padding=3, groups=y.shape[1])
+            x = x + _conv(weights, f"decoder.{index}.conv.3", F.relu(_conv(weights, f"decoder.{index}.conv.1", y)))
+        layer += config.num_blocks
+        grown = F.pixel_shuffle(F.relu(_conv(weights, f"decoder.{layer}", x)), 2)
+        grown = _conv(weights, f"decoder.{layer + 3}.conv", grown)
+        x = torch.cat([torch.stack(frame.chunk(2 if in_time else 1)) for frame in grown])
+        layer += 4
+    x = F.pixel_shuffle(_conv(weights, f"decoder.{layer}", x), config.patch_size)
     return x[config.stride[0] - 1 :].clamp(0, 1) * 2 - 1
 
 

@@ -1,24 +1,39 @@
 """TAEHV equals a frame-by-frame reading of its checkpoints, whose keys and shapes are those of the authors' code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from family_checks import assert_equal, noise
+from family_checks import assert_equal, assert_trees_stream, noise
 from taehv_reference import decode, encode
 
 from vidlatent.autoencoders import build, load, save_pretrained
 from vidlatent.autoencoders.catalog import CATALOG
-from vidlatent.autoencoders.diffusers_format import adapter
+from vidlatent.autoencoders.diffusers_format import Described, adapter, load_published
 from vidlatent.autoencoders.families import shapes_of, without_weights
+from vidlatent.autoencoders.taehv.model import TAEHVConfig
+from vidlatent.autoencoders.tensor_files import read_tensor_file
 from vidlatent.errors import ModelError
+from vidlatent.testing.streams import ALL_AXES
 
-PRESETS = [name for name, entry in CATALOG.items() if entry.family == "taehv"]
+CONFIGS = {entry.config: name for name, entry in reversed(CATALOG.items()) if entry.family == "taehv"}
+PRESETS = sorted(CONFIGS.values())
+"""One of each architecture."""
+
+SUPER = {"encoder_width": 8, "decoder_widths": (32, 16, 8, 8), "num_blocks": 2}
+"""Theirs is wide: what is published takes its time."""
+
+
+def config_of(preset: str) -> TAEHVConfig:
+    """The published sizes, or those of a narrow model."""
+    config = CATALOG[preset].config
+    return replace(config, **SUPER) if config.decoder == "super" else config
 
 
 def checkpoint(preset: str, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights under the authors' names, with activations near one."""
-    config = CATALOG[preset].config
+    config = config_of(preset)
     links = adapter("taehv").links(config, shapes_of(without_weights("taehv", config)), "original")
     generator, tensors = torch.Generator().manual_seed(seed), {}
     for link in links:
@@ -31,10 +46,11 @@ def checkpoint(preset: str, seed: int = 0) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float, 1e-5), (torch.double, 1e-12)])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_models_are_equal(preset: str, dtype: torch.dtype, tolerance: float, tmp_path: Path) -> None:
-    weights, config = checkpoint(preset), CATALOG[preset].config
+    weights, config = checkpoint(preset), config_of(preset)
     torch.save(weights, tmp_path / "weights.pth")
     weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
-    ours = load(preset, weights=tmp_path / "weights.pth", dtype=dtype)
+    tensors = read_tensor_file(tmp_path / "weights.pth").tensors
+    ours = load_published(Described("taehv", config), tensors, preset, device="cpu", dtype=dtype)
     time, rows, columns = ours.latent_spec.stride
     for frames in (1, 1 + 2 * time):
         clip = noise(3, frames, 2 * rows, columns, dtype=dtype)
@@ -65,6 +81,29 @@ def test_keys_and_shapes_of_the_authors() -> None:
         "decoder.22.weight": (3, 64, 3, 3),
     }.items():
         assert shapes.pop(name) == shape, name
+
+
+def test_keys_and_shapes_of_the_larger_decoder() -> None:
+    config = CATALOG["taew-2.2-super"].config
+    links = adapter("taehv").links(config, shapes_of(without_weights("taehv", config)), "original")
+    shapes = {link.theirs: link.their_shape for link in links if link.theirs.startswith("decoder.")}
+    assert len(shapes) == 1 + 3 * (3 * 4 + 3) + 2
+    for name, shape in {
+        "decoder.0.weight": (512, 48, 1, 1),
+        "decoder.1.conv.0.weight": (1024, 1, 7, 7),
+        "decoder.1.conv.1.bias": (2048,),
+        "decoder.3.conv.3.weight": (512, 2048, 1, 1),
+        "decoder.4.weight": (1024, 512, 3, 3),
+        "decoder.14.conv.weight": (256, 128, 1, 1),
+        "decoder.22.weight": (12, 64, 3, 3),
+    }.items():
+        assert shapes[name] == shape, name
+
+
+@pytest.mark.parametrize("axes", ALL_AXES)
+def test_the_larger_decoder_streams_exactly(axes: tuple[int, ...]) -> None:
+    ae = build("taew-2.2-super", **SUPER | {"patch_size": 1, "latent_channels": 3})
+    assert_trees_stream(ae, (6, 16, 8), (3, 4, 2), axes)
 
 
 def test_a_file_alone_is_known_by_its_tensors(tmp_path: Path) -> None:

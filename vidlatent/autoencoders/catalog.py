@@ -26,7 +26,7 @@ from vidlatent.autoencoders.magvit.model import MagvitConfig
 from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.svd.config import SVD
-from vidlatent.autoencoders.taehv.model import TAEHV, TAEHV_15, TAELTX_2, TAEW_22
+from vidlatent.autoencoders.taehv import model as taehv
 from vidlatent.autoencoders.tiny.model import TinyConfig
 from vidlatent.autoencoders.vidtok import config as vidtok
 from vidlatent.autoencoders.wan.presets import WAN_21, WAN_22
@@ -54,12 +54,16 @@ CATALOG: dict[str, Entry] = {
     "ltx-2.3": Entry("ltx-2", LTX_23, "see model card"),
     "mochi-1": Entry("mochi", MochiConfig(), "Apache-2.0"),
     "allegro": Entry("allegro", AllegroConfig(), "Apache-2.0"),
-    "taehv": Entry("taehv", TAEHV, "MIT"),
-    "taehv-1.5": Entry("taehv", TAEHV_15, "MIT"),
-    "taew-2.1": Entry("taehv", TAEHV, "MIT"),
-    "taew-2.2": Entry("taehv", TAEW_22, "MIT"),
-    "taeltx-2": Entry("taehv", TAELTX_2, "MIT"),
-    "taeltx-2.3": Entry("taehv", TAELTX_2, "MIT"),
+    "taehv": Entry("taehv", taehv.TAEHV, "MIT"),
+    "taehv-1.5": Entry("taehv", taehv.TAEHV_15, "MIT"),
+    "taew-2.1": Entry("taehv", taehv.TAEHV, "MIT"),
+    "taew-2.2": Entry("taehv", taehv.TAEW_22, "MIT"),
+    "taeltx-2": Entry("taehv", taehv.TAELTX_2, "MIT"),
+    "taeltx-2.3": Entry("taehv", taehv.TAELTX_2, "MIT"),
+    "taehv-1.5-super": Entry("taehv", taehv.TAEHV_15_SUPER, "MIT"),
+    "taew-2.2-super": Entry("taehv", taehv.TAEW_22_SUPER, "MIT"),
+    "taecvx": Entry("taehv", taehv.TAEHV, "MIT"),
+    "taeos-1.3": Entry("taehv", taehv.TAEHV, "MIT"),
     "qwen-image": Entry("qwen-image", WAN_21, "Apache-2.0"),
     "sd": Entry("image-kl", SD, "MIT (sd-vae-ft-mse)"),
     "sdxl": Entry("image-kl", SDXL, "MIT (sdxl-vae)"),
@@ -104,6 +108,20 @@ CATALOG: dict[str, Entry] = {
     "vidtok-fsq-41616-262144": Entry("vidtok", vidtok.FSQ_41616_262144, "MIT"),
     "vidtok-kl-noncausal-488-4": Entry("vidtok", vidtok.KL_NONCAUSAL_488_4, "MIT"),
     "vidtok-fsq-noncausal-488-262144": Entry("vidtok", vidtok.FSQ_NONCAUSAL_488_262144, "MIT"),
+    "vidtok-kl-noncausal-488-16": Entry("vidtok", vidtok.KL_NONCAUSAL_488_16, "MIT"),
+    "vidtok-kl-noncausal-41616-4": Entry("vidtok", vidtok.KL_NONCAUSAL_41616_4, "MIT"),
+    "vidtok-kl-noncausal-41616-16": Entry("vidtok", vidtok.KL_NONCAUSAL_41616_16, "MIT"),
+    "vidtok-fsq-noncausal-41616-262144": Entry("vidtok", vidtok.FSQ_NONCAUSAL_41616_262144, "MIT"),
+    "vidtok-1.0-kl-488-4": Entry("vidtok", vidtok.KL_488_4_10, "MIT"),
+    "vidtok-1.0-kl-488-8": Entry("vidtok", vidtok.KL_488_8_10, "MIT"),
+    "vidtok-1.0-kl-488-16": Entry("vidtok", vidtok.KL_488_16_10, "MIT"),
+    "vidtok-1.0-kl-288-8": Entry("vidtok", vidtok.KL_288_8_10, "MIT"),
+    "vidtok-1.0-kl-444-4": Entry("vidtok", vidtok.KL_444_4_10, "MIT"),
+    "vidtok-1.0-kl-41616-4": Entry("vidtok", vidtok.KL_41616_4_10, "MIT"),
+    "vidtok-1.0-fsq-488-4096": Entry("vidtok", vidtok.FSQ_488_4096_10, "MIT"),
+    "vidtok-1.0-fsq-488-32768": Entry("vidtok", vidtok.FSQ_488_32768_10, "MIT"),
+    "vidtok-1.0-fsq-488-262144": Entry("vidtok", vidtok.FSQ_488_262144_10, "MIT"),
+    "vidtok-1.0-fsq-41616-262144": Entry("vidtok", vidtok.FSQ_41616_262144_10, "MIT"),
     "wf-vae-l-16": Entry("wf-vae", WFVAEConfig(), "Apache-2.0"),
     "kvae-1": Entry("kvae", KVAEConfig(), "see model card"),
     "dc-ae-f32t4c128": Entry("dc-ae-video", VideoDCAEConfig(), "Apache-2.0"),

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
 from vidlatent.nn.activations import ReLU, SoftClamp
+from vidlatent.nn.edges import Pad
 from vidlatent.streaming import Sweepable, T, Window
 
 _LATENT_LIMIT = 3.0
@@ -25,11 +27,11 @@ _LATENT_LIMIT = 3.0
 
 @dataclass(frozen=True)
 class TAEHVConfig:
-    """Sizes; the defaults are `taehv` (HunyuanVideo), `taew2_1` (Wan 2.1) and `taeos1_3` (Open-Sora 1.3).
+    """Sizes; the defaults are `taehv` (HunyuanVideo), `taew2_1` (Wan 2.1), `taecvx` and `taeos1_3` (Open-Sora 1.3).
 
     `downsample` and `upsample` say for each of three levels, in the order they run, whether time changes by two (space
-    always does). `patch_size` folds blocks of pixels into channels. Raises `ModelError` where time goes down and up by
-    different factors.
+    always does). `patch_size` folds blocks of pixels into channels. `decoder` "super" has blocks with a wide view of
+    each channel, and shuffles pixels. Raises `ModelError` where time goes down and up by different factors.
     """
 
     latent_channels: int = 16
@@ -39,6 +41,7 @@ class TAEHVConfig:
     encoder_width: int = 64
     decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
     num_blocks: int = 3
+    decoder: Literal["base", "super"] = "base"
 
     def __post_init__(self) -> None:
         if sum(self.downsample) != sum(self.upsample):
@@ -58,11 +61,16 @@ class TAEHVConfig:
         return 3 * self.patch_size**2
 
 
+_SUPER = (512, 256, 128, 64)
+
 TAEHV = TAEHVConfig()
 TAEW_22 = TAEHVConfig(latent_channels=48, patch_size=2)
 TAEHV_15 = TAEHVConfig(latent_channels=32, patch_size=2)
 TAELTX_2 = TAEHVConfig(latent_channels=128, patch_size=4, downsample=(True, True, True), upsample=(True, True, True))
 """`taew2_2`, `taehv1_5`, and `taeltx_2`, which LTX-2.3's `taeltx2_3` shares."""
+
+TAEW_22_SUPER = TAEHVConfig(latent_channels=48, patch_size=2, decoder="super", decoder_widths=_SUPER)
+TAEHV_15_SUPER = TAEHVConfig(latent_channels=32, patch_size=2, decoder="super", decoder_widths=_SUPER)
 
 
 def build(config: TAEHVConfig) -> Trees:
@@ -93,7 +101,7 @@ def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
 
 def _decoder(config: TAEHVConfig) -> Chain:
     return _named(
-        layers=Chain(*_decoder_layers(config)),
+        layers=Chain(*(_decoder_layers(config) if config.decoder == "base" else _super_layers(config))),
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
         trim=Trim(T, before=config.stride[0] - 1),
         signed=Scale([2.0] * 3, [-1.0] * 3),
@@ -113,6 +121,35 @@ def _decoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
         yield _conv(dim, dim_out, bias=False)
     yield ReLU()
     yield _conv(widths[-1], config.video_channels)
+
+
+def _super_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
+    widths = config.decoder_widths
+    yield Conv3d(config.latent_channels, widths[0], bias=False)
+    for dim, dim_out, in_time in zip(widths, widths[1:], config.upsample, strict=False):
+        frames = 2 if in_time else 1
+        yield from (_super_block(dim) for _ in range(config.num_blocks))
+        yield _conv(dim, 4 * dim_out)
+        yield ReLU()
+        yield DepthToSpace((1, 2, 2))
+        yield Chain(Conv3d(dim_out, dim_out * frames, bias=False), DepthToSpace((frames, 1, 1)))
+    yield _conv(widths[-1], config.video_channels)
+
+
+def _super_block(dim: int) -> Residual:
+    """A wide convolution of each channel of this frame and the one before, then two pointwise ones."""
+    wide = Window.centred(7)
+    return Residual(
+        Chain(
+            Concat(Chain(), Pad(T, 1, -1, "zeros")),
+            Chain(
+                Conv3d(2 * dim, 2 * dim, h=wide, w=wide, groups=2 * dim, bias=False),
+                Conv3d(2 * dim, 4 * dim),
+                ReLU(),
+                Conv3d(4 * dim, dim, bias=False),
+            ),
+        )
+    )
 
 
 def _block(dim: int) -> Chain:

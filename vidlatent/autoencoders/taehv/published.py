@@ -15,6 +15,7 @@ from vidlatent.autoencoders.taehv.model import TAEHVConfig
 _RULES: tuple[Rule, ...] = (
     (r"\.layers\.", "."),
     (r"\.0\.body\.", ".conv."),
+    (r"\.body\.1\.", ".conv."),
     (r"^(\w+\.\d+)\.0\.weight$", r"\1.conv.weight"),
 )
 

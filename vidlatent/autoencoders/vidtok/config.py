@@ -79,8 +79,6 @@ class VidTokConfig:
 
 
 _WIDE = (1, 2, 4, 4, 4)
-_COARSE = {"multipliers": _WIDE}
-
 KL_488_4 = VidTokConfig()
 KL_488_16 = VidTokConfig(latent_channels=16)
 KL_41616_16 = VidTokConfig(latent_channels=16, multipliers=_WIDE)
@@ -90,3 +88,17 @@ FSQ_888_32768 = VidTokConfig(latent_channels=5, discrete=True, time_down=(0, 1, 
 FSQ_41616_262144 = VidTokConfig(latent_channels=6, discrete=True, multipliers=_WIDE)
 KL_NONCAUSAL_488_4 = VidTokConfig(time="centred")
 FSQ_NONCAUSAL_488_262144 = VidTokConfig(latent_channels=6, discrete=True, time="centred")
+KL_NONCAUSAL_488_16 = VidTokConfig(latent_channels=16, time="centred")
+KL_NONCAUSAL_41616_4 = VidTokConfig(multipliers=_WIDE, time="centred")
+KL_NONCAUSAL_41616_16 = VidTokConfig(latent_channels=16, multipliers=_WIDE, time="centred")
+FSQ_NONCAUSAL_41616_262144 = VidTokConfig(latent_channels=6, discrete=True, multipliers=_WIDE, time="centred")
+KL_488_4_10 = VidTokConfig(time="causal-1.0")
+KL_488_8_10 = VidTokConfig(latent_channels=8, time="causal-1.0")
+KL_488_16_10 = VidTokConfig(latent_channels=16, time="causal-1.0")
+KL_288_8_10 = VidTokConfig(latent_channels=8, time_down=(1,), time_up=(2,), time="causal-1.0")
+KL_444_4_10 = VidTokConfig(space_down=(1, 2), space_up=(1, 2), time="causal-1.0")
+KL_41616_4_10 = VidTokConfig(multipliers=_WIDE, time="causal-1.0")
+FSQ_488_4096_10 = VidTokConfig(latent_channels=4, discrete=True, time="causal-1.0")
+FSQ_488_32768_10 = VidTokConfig(latent_channels=5, discrete=True, time="causal-1.0")
+FSQ_488_262144_10 = VidTokConfig(latent_channels=6, discrete=True, time="causal-1.0")
+FSQ_41616_262144_10 = VidTokConfig(latent_channels=6, discrete=True, multipliers=_WIDE, time="causal-1.0")
