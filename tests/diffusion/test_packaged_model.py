@@ -1,4 +1,4 @@
-"""The world model that comes with the package makes its world: one disc in every frame, which moves and keeps itself."""
+"""The world model that comes with the package makes its world: a disc in every frame, which moves and keeps itself."""
 
 import torch
 
