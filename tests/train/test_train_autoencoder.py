@@ -60,14 +60,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_bottleneck_trains_and_what_comes_out_loads(kind: str, trained: Any, clips: Path) -> None:
+def test_every_bottleneck_trains_and_what_comes_out_loads(kind: str, trained: Any, clips: Path, tmp_path: Path) -> None:
     losses = {"l1": 1, "commitment": 0.25, "codebook": 1, "entropy": 0.01, "kl": 1e-6 if kind == "kl" else 0}
     metrics, out = trained(
         model=bottleneck(**KINDS[kind]),
         stages=[{"name": "one", "steps": 15, "losses": losses}],
         data={"folder": str(clips), "frames": 5, "size": 32, "batch": 2, "pool": 2},
         log_every=5,
-        save_every=100,
+        save_every=12,
     )
     found = [line["l1"] for line in log(out) if "l1" in line]
     assert found[-1] < 0.9 * found[0]
@@ -81,6 +81,11 @@ def test_every_bottleneck_trains_and_what_comes_out_loads(kind: str, trained: An
         assert 0 < metrics["codebook_0_share"] <= 1
         codes = ae.codes(posterior.mode())
         assert torch.equal(ae.decode(ae.from_codes(codes)), video)
+    # resumed from its twelfth step, codebooks and all, it is the same model again
+    shutil.rmtree(out / "checkpoints" / "step-00000015")
+    (out / "model.safetensors").unlink()
+    assert run(tmp_path / "run.yaml") == metrics
+    assert vidlatent.load(out / "model.safetensors").fingerprint == ae.fingerprint
 
 
 def test_a_run_resumed_after_any_checkpoint_equals_the_uninterrupted_one(
@@ -165,6 +170,24 @@ WRONG = {
     "unknown key": ({"data.sise": 3}, "sise"),
     "unknown model key": ({"model.config.widht": 3}, "widht"),
     "channels that do not divide": ({"model.config.norm": "group-frame", "model.config.groups": 3}, "does not divide"),
+    "unknown key of the bottleneck": ({"model.config.bottleneck.chanels": 3}, "bottleneck.chanels"),
+    "unknown key of a stage's data": (
+        {"stages.0.data.sise": 3},
+        "stages.0.data: sise: there is no such key; known are folder, frames",
+    ),
+    "unknown key deep inside": (
+        {"stages.0.adversarial": {"optimizer": {"lr": 1}}},
+        "stages.0.adversarial.optimizer.lr: there is no such key; known are name, learning_rate",
+    ),
+    "negative steps": ({"stages.0.steps": -3}, "stages.0.steps: input should be greater than 0, got -3"),
+    "frames that no clip has": ({"data.frames": 401}, "no video in .* is that long: take 24 or fewer"),
+    "evaluation of a missing folder": ({"evaluation.folder": "nowhere"}, "evaluation.folder=nowhere: no such folder"),
+    "evaluation of clips that are too short": ({"evaluation.frames": 99}, "evaluation.frames=99: .* take 24 or fewer"),
+    "a discriminator that is too deep": (
+        {"stages.0.adversarial": {"dims": "3d", "depth": 6}},
+        "adversarial.depth=6: too deep for 5 x 32 pixels",
+    ),
+    "missing perceptual weights": ({"perceptual_weights": "nowhere.pth"}, "nowhere.pth: no such file"),
     "missing folder": ({"data.folder": "nowhere"}, "nowhere: no such folder"),
     "frames against the frame rule": ({"data.frames": 6}, "takes 1 \\+ 4k frames: take 5 or 9"),
     "size against the stride": ({"data.size": 33}, "multiple of the model's stride"),
@@ -178,7 +201,7 @@ WRONG = {
     "no stages": ({"stages": []}, "stages"),
     "unknown kind": ({"kind": "autencoder"}, "allowed are autoencoder, diffusion"),
     "no smoke section": ({}, "has no section 'smoke'"),
-    "bad override": ({"stages.7.steps": 1}, "below 1"),
+    "bad override": ({"stages.7.steps": 1}, "override stages.7.steps: expected a number below 1"),
 }
 
 
@@ -189,4 +212,4 @@ def test_wrong_configurations_end_before_the_first_step(name: str, clips: Path, 
     overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     with pytest.raises(VidlatentError, match=message):
         run(path, overrides, smoke=name == "no smoke section")
-    assert not (tmp_path / "out" / "log.jsonl").exists()
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,11 @@ def test_a_run_killed_many_times_goes_on_to_the_same_end(clips: Path, tmp_path: 
     assert_killed_equals_whole(clips, tmp_path, kills=8, steps=60)
 
 
+def two_processes(*command: str, **environment: str) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command]
+    subprocess.run(launch, env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"} | environment, check=True, timeout=500)
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_same_model_on_different_clips(clips: Path, tmp_path: Path) -> None:
     adversarial = {"width": 8, "depth": 1, "lecam": 0.01, "r1": 0.1, "adaptive": True}
@@ -83,14 +89,28 @@ def test_two_processes_train_the_same_model_on_different_clips(clips: Path, tmp_
         {"name": "two", "steps": 3, "losses": {"l1": 1}, "trained": ["decoder"], "adversarial": adversarial},
     ]
     config = write(tmp_path / "run.yaml", values(clips, tmp_path / "out", stages=stages, accumulate=2))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [*launch, "-m", "vidlatent", "train", str(config)]
-    subprocess.run(arguments, env=ENVIRONMENT | {"ACCELERATE_USE_CPU": "true"}, check=True, timeout=500)
+    two_processes("-m", "vidlatent", "train", str(config))
     state = tmp_path / "out" / "checkpoints" / "step-00000006"
     assert (state / "data-1.json").exists()
     averages = [torch.load(state / f"average-{rank}", weights_only=True)["autoencoder"][1] for rank in (0, 1)]
     assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
     assert [line["step"] for line in curve(tmp_path / "out") if "l1" in line] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", ["0", "1"], ids=["DDP", "FSDP2"])
+def test_two_processes_are_one_with_twice_the_batches(sharded: str, clips: Path, tmp_path: Path) -> None:
+    """Resumed once on the way, and with the noise of a variational bottleneck."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(write(tmp_path / "one.yaml", values(clips, one, accumulate=2)))
+    command = str(Path(__file__).with_name("sharded_run.py")), str(write(tmp_path / "two.yaml", values(clips, two)))
+    two_processes(*command, SHARDED=sharded)
+    shutil.rmtree(two / "checkpoints" / "step-00000004")
+    (two / "model.safetensors").unlink()
+    two_processes(*command, SHARDED=sharded)
+    want, got = (load_file(out / "model.safetensors") for out in (one, two))
+    for name, weight in want.items():
+        torch.testing.assert_close(got[name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_the_command_says_what_is_wrong_in_one_line(clips: Path, tmp_path: Path) -> None:

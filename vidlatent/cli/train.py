@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +30,10 @@ def train(
     live = sys.stderr.isatty()
 
     def show(progress: Progress) -> None:
-        typer.echo(f"\r\x1b[K{progress}" if live else str(progress), err=True, nl=not live)
+        line = str(progress)
+        if live:  # a line that wraps could not be written over
+            line = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
+        typer.echo(line, err=True, nl=not live)
 
     outcome = run(config, overrides or [], smoke=smoke, show=show)
     if live:

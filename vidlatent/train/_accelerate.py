@@ -40,8 +40,8 @@ def check_can_hold(accelerator: Any, parts: int) -> None:
     sharding = "FSDP2" if getattr(accelerator, "is_fsdp2", False) else accelerator.distributed_type
     if parts > 1 and sharding in ("FSDP2", "DEEPSPEED"):
         raise InputError(
-            f"accelerate shards one model by {sharding}, and this stage trains {parts} (a discriminator is one): launch "
-            "it without sharding, or leave 'adversarial' away"
+            f"accelerate shards one model by {sharding}, and this stage trains {parts} (a discriminator is one): "
+            "launch it without sharding, or leave 'adversarial' away"
         )
 
 

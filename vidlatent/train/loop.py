@@ -132,9 +132,10 @@ class _Loop:
         for name, part in running.parts.items():
             for group in running.optimizers[name].param_groups:
                 group["lr"] = part.optimizer.rate(step, stage.steps)
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
         for micro in range(self.config.accumulate):
             batch = _to(next(batches), self.accelerator.device)
-            seed_all(self.config.seed, self.step, micro * self.accelerator.num_processes + self.accelerator.process_index)
+            seed_all(self.config.seed, self.step, micro * world + rank)
             with self.accelerator.accumulate(*running.models.values()):
                 for loss in self.task.step(running.models, batch, step):
                     self._guard(loss, batch)
@@ -147,6 +148,7 @@ class _Loop:
     def _descend(self, running: _Running, loss: Loss) -> None:
         """One step of one optimizer, or its share of an accumulated one."""
         model, optimizer = running.models[loss.part], running.optimizers[loss.part]
+        self.recorder.add({f"{loss.part}/loss": loss.value, **loss.logs})
         self.accelerator.backward(loss.value, **({"inputs": _trained(model)} if len(running.models) > 1 else {}))
         clip = running.parts[loss.part].optimizer.clip_norm
         if self.accelerator.sync_gradients and clip:
@@ -155,7 +157,6 @@ class _Loop:
             self.recorder.add({f"{loss.part}/gradient_norm": norm})
         optimizer.step()
         optimizer.zero_grad()
-        self.recorder.add({f"{loss.part}/loss": loss.value, **loss.logs})
 
     def _guard(self, loss: Loss, batch: Any) -> None:
         """Stop every process when any of them met a loss that is no number."""
