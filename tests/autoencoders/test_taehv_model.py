@@ -52,13 +52,17 @@ def test_nothing_decoded_depends_on_what_comes_later(ae: Autoencoder) -> None:
 
 
 def test_published_sizes() -> None:
-    """22 MB of float16 each, in the authors' repository."""
+    """22 MB of float16, or 41, in the authors' repository."""
     built = {n: without_weights(e.family, e.config) for n, e in CATALOG.items() if e.family == "taehv"}
     assert {name: sum(p.numel() for p in ae.parameters()) for name, ae in built.items()} == {
         "taehv": 11_315_539,
         "taehv-1.5": 11_372_012,
         "taew-2.1": 11_315_539,
         "taew-2.2": 11_418_108,
+        "taehv-1.5-super": 20_470_572,
+        "taew-2.2-super": 20_487_996,
+        "taecvx": 11_315_539,
+        "taeos-1.3": 11_315_539,
         "taeltx-2": 11_759_728,
         "taeltx-2.3": 11_759_728,
     }

@@ -1,5 +1,6 @@
 """A job that is started again and again while its processes are killed at random moments."""
 
+import contextlib
 import os
 import random
 import signal
@@ -78,10 +79,8 @@ class Killing:
                 if len(roles) > 1:
                     look(child, roles[1:])
 
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # what was found is enough
             look(psutil.Process(main), ("server", *(("worker", "server") if several else ()), "decoder"))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            pass  # what was found is enough
         return family
 
     def _kill(self, family: dict[str, list[int]], out: Path) -> None:

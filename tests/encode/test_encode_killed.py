@@ -1,6 +1,6 @@
 """Whatever is killed at whatever moment, the dataset comes out as if nothing had been.
 
-    pytest -m slow -s tests/encode/test_encode_killed.py
+pytest -m slow -s tests/encode/test_encode_killed.py
 """
 
 import os

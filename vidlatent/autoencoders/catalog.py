@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -136,6 +137,12 @@ CATALOG: dict[str, Entry] = {
 }
 
 
+def nearest(name: str) -> str:
+    """What to say of a name that is none."""
+    close = get_close_matches(name, CATALOG, 3, 0.4)
+    return (f"near it are {', '.join(close)}; " if close else "") + "`vidlatent models` lists all"
+
+
 def models() -> list[str]:
     """Every name that `build` takes."""
     return list(CATALOG)
@@ -147,7 +154,7 @@ def build(name: str, *, seed: int = 0, **overrides: Any) -> Autoencoder:
     Raises `ModelError` for an unknown name or field, naming those there are.
     """
     if name not in CATALOG:
-        raise ModelError(f"no model named {name!r}; there are {', '.join(CATALOG)}")
+        raise ModelError(f"no model named {name!r}; {nearest(name)}")
     entry = CATALOG[name]
     unknown = set(overrides) - set(vars(entry.config))
     if unknown:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vidlatent.autoencoders.base import Autoencoder
-from vidlatent.autoencoders.catalog import CATALOG
+from vidlatent.autoencoders.catalog import CATALOG, nearest
 from vidlatent.autoencoders.checkpoint import is_checkpoint, load_checkpoint, open_checkpoint
 from vidlatent.autoencoders.diffusers_format import (
     CONFIG,
@@ -70,7 +70,7 @@ def load(
     elif _HUB_ID.fullmatch(name) and path.suffix not in SAFETENSORS + PICKLES:
         folder = fetch(name, subfolder, revision, with_weights=file is None)
     else:
-        raise ModelError(f"{name}: no such file or folder, and no model of that name; there are {', '.join(CATALOG)}")
+        raise ModelError(f"{name}: no such file or folder, and no model of that name; {nearest(name)}")
     tensors = read_weights(folder) if file is None else file.tensors
     return load_published(read_config(folder), tensors, weights or folder, device=device, dtype=dtype)
 
@@ -118,8 +118,8 @@ def _recognised(path: Path, file: TensorFile) -> Described:
             fitting[name] = Described(entry.family, entry.config)
     if not fitting:
         raise ModelError(
-            f"{path}: a weight file without a configuration, and its {len(file.tensors)} tensors are those of none of "
-            f"{', '.join(presets)}: load the model's folder or name, with weights={str(path)!r}"
+            f"{path}: a weight file without a configuration, and its {len(file.tensors)} tensors are those of no model "
+            f"that `vidlatent models` lists: load the model's folder or name, with weights={str(path)!r}"
         )
     if len({described.config for described in fitting.values()}) > 1:
         raise ModelError(
