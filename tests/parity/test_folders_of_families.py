@@ -46,7 +46,7 @@ def narrow(preset: str, seed: int = 0) -> Autoencoder:
     return build(preset, seed=seed, **NARROW[preset])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p != "minimax-h3"])  # its tiles are no key of the config
 def test_shards_that_diffusers_saved_are_put_together(preset: str, tmp_path: Path) -> None:
     model = theirs(preset)
     size = sum(p.nbytes for p in model.parameters())
