@@ -49,6 +49,7 @@ def distilled(way, teacher, steps):
     return task, descend(task, steps)
 
 
+@pytest.mark.slow
 def test_consistency_lowers_its_loss_and_beats_as_many_steps_of_the_teacher(teacher):
     task, losses = distilled("consistency", teacher, 300)
     assert sum(losses["student"][-20:]) < 0.5 * sum(losses["student"][:20])
