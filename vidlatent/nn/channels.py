@@ -11,15 +11,24 @@ from vidlatent.streaming import Pointwise
 
 
 class TakeChannels(Pointwise):
-    """The channels of the given `indices`, in that order; a channel may be taken several times."""
+    """The channels of the given `indices`, in that order; a channel may be taken several times.
+
+    Of a run of channels that is most of them the answer is a view, which saves a copy of the clip.
+    """
 
     indices: Tensor
 
     def __init__(self, indices: Iterable[int]) -> None:
         super().__init__()
-        self.register_buffer("indices", torch.tensor(list(indices)), persistent=False)
+        taken = list(indices)
+        self.register_buffer("indices", torch.tensor(taken), persistent=False)
+        self.run = (taken[0], len(taken)) if taken == list(range(taken[0], taken[-1] + 1)) else None
 
     def apply_to(self, x: Tensor) -> Tensor:
+        if self.run is not None:
+            part = x.narrow(1, *self.run)
+            # a view of little would keep the rest alive
+            return part if 2 * self.run[1] >= x.shape[1] else part.contiguous(memory_format=torch.channels_last_3d)
         return x.permute(0, 2, 3, 4, 1).index_select(-1, self.indices).permute(0, 4, 1, 2, 3)
 
 
