@@ -32,7 +32,10 @@ def part_of(ae: Autoencoder, x: Tensor, direction: str, share: int) -> int:
     return held + answer.nbytes + (plan.peak_bytes - held) // share
 
 
-LONG = ("allegro", "cogvideox-2b", "mochi-1", "svd", "hunyuan-video", "kvae-1", "wf-vae-l-16", "cosmos-0.1-di8x8")
+LONG = (
+    *("allegro", "cogvideox-2b", "mochi-1", "svd", "hunyuan-video", "kvae-1", "wf-vae-l-16", "cosmos-0.1-di8x8"),
+    *("easyanimate-5", "flux.1", "minimax-h3", "cosmos-1.0"),
+)
 """Barriers at every level, or many branches, make these long to plan."""
 
 WHOLE = ("cosmos-0.1-di8x8", "minimax-h3", "wf-vae-l-16")
