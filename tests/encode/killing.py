@@ -1,47 +1,63 @@
-"""A job that is started again and again while its processes are killed at random moments."""
+"""A job that is started again and again while its processes are killed at random moments.
 
-import contextlib
+    python tests/encode/killing.py FOLDER [--kills 200] [--workers 2]
+
+Each dataset has to come out as the one that was left alone. Killed are the main process, workers, decoders, and in some
+runs the server that starts them and the tracker of resources; a main process or worker takes its writer along, and half
+of these die at a moment when something is being written.
+"""
+
+import argparse
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import psutil
-from encode_helpers import KINDS
+from encode_helpers import KINDS, assert_same, clips_of, encode, make_model, make_videos
 
 from vidlatent.encode import encode_dataset
-from vidlatent.encode.pipeline.decoder import process_context
+from vidlatent.encode.pipeline import decoder
+from vidlatent.latents.dataset import verify
 
-# How often each is chosen. A killed main or worker takes its writer along; half of these die while it writes.
-WEIGHTS = {"main": 4, "worker": 4, "decoder": 14, "server": 1, "tracker": 1}
-WRITERS = ("main", "worker")
-_POLL_SECONDS = 0.0005
+WEIGHTS = {"main": 4, "worker": 5, "decoder": 9, "server": 2, "tracker": 2}
+LONGEST_PAUSE = 0.04  # between two kills, as a share of the time that an uninterrupted run takes on this machine now
+ALONE = 0.1  # of the runs have a server of their own
+POLL_SECONDS = 0.0005
+_SERVER_GONE = 255
+SHARD_BYTES = 20_000  # a few clips: shards are finished all the time
 
 
-def _run(source: str, out: str, model: str, options: dict[str, Any]) -> None:
-    encode_dataset(source, out, model=model, **{**KINDS, **options})
+def run(source: str, out: str, model: str, options: dict[str, Any], alone: bool) -> None:
+    if alone:
+        del forkserver._forkserver.ensure_running  # type: ignore[attr-defined]  # see shared_server
+    encode_dataset(source, out, model=model, **{**KINDS, "shard_bytes": SHARD_BYTES, **options})
 
 
 @dataclass
 class Killing:
-    """Kills main, workers, decoders, the server that starts them and the tracker of resources, and counts."""
-
     source: Path
     model: Path
     options: dict[str, Any]
     seed: int
-    longest_pause: float = 0.15
+    longest_pause: float = 1.0
     starts: int = 0
+    gave_up: int = 0
     killed: Counter[str] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
     chance: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        decoder._PRELOADED = (*decoder._PRELOADED, "shared_server", "encode_helpers")
 
     @property
     def kills(self) -> int:
@@ -50,52 +66,75 @@ class Killing:
     def until_finished(self, out: Path, *, most: int) -> None:
         """Start the job until it comes to its end, which it is not spared before there were `most` kills in all."""
         while True:
-            main = process_context().Process(  # type: ignore[attr-defined]
-                target=_run, args=(str(self.source), str(out), str(self.model), self.options)
+            alone = self.chance.random() < ALONE
+            main = decoder.process_context().Process(  # type: ignore[attr-defined]
+                target=run, args=(str(self.source), str(out), str(self.model), self.options, alone)
             )
             main.start()
             self.starts += 1
             patient = self.chance.random() < 0.8  # else it may be killed before it has begun
             while main.is_alive() and self.kills < most:
                 time.sleep(self.chance.uniform(0, self.longest_pause))
-                family = self._family(main.pid)
+                family = self.family(main)
                 if "decoder" in family or not patient:
-                    self._kill(family, out)
+                    self.kill(family, main, out)
             main.join(300)
-            assert main.exitcode in (0, -signal.SIGKILL)
             if main.exitcode == 0:
                 return
+            # A worker that was killed five times before it told of a clip makes the job give up, with a reason.
+            if main.exitcode == _SERVER_GONE:  # it ends when somebody is killed while asking it for a process
+                self.end(main)
+                continue
+            gave_up = main.exitcode == 1 and self.options["workers"] > 1 and self.kills < most
+            assert gave_up or main.exitcode == -signal.SIGKILL, main.exitcode
+            self.gave_up += gave_up
 
-    def _family(self, main: int | None) -> dict[str, list[int]]:
-        """Processes by what they are, which their place in the tree tells: a server starts workers or decoders."""
-        assert main is not None
-        family, several = {"main": [main]}, self.options.get("workers", 1) > 1
+    def end(self, main: BaseProcess) -> None:
+        """Kill a main process of which nobody tells any more how it ended."""
+        assert main.pid is not None
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(main.pid)
+            process.kill()
+            process.wait(30)
+            self.killed["main"] += 1
 
-        def look(parent: psutil.Process, roles: tuple[str, ...]) -> None:
-            for child in parent.children():
-                self.seen.add(child.pid)
-                tracker = roles[0] == "server" and "resource_tracker" in " ".join(child.cmdline())
-                family.setdefault("tracker" if tracker else roles[0], []).append(child.pid)
-                if len(roles) > 1:
-                    look(child, roles[1:])
+    def family(self, main: BaseProcess) -> dict[str, list[int]]:
+        """Processes of the job by what they are: whoever has a shard open writes it."""
+        assert main.pid is not None
+        found: dict[str, list[int]] = {"main": [main.pid]}
+        try:
+            process = psutil.Process(main.pid)
+            below, beside = process.children(recursive=True), process.parent().children()
+        except psutil.NoSuchProcess:
+            return found
+        for other in {*below, *beside} - {process}:
+            try:
+                if other.parent() == process:
+                    role = "tracker" if "resource_tracker" in " ".join(other.cmdline()) else "server"
+                else:
+                    writes = any("/shards/" in file.path for file in other.open_files())
+                    role = "worker" if writes else "decoder"
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            self.seen.add(other.pid)
+            found.setdefault(role, []).append(other.pid)
+        return found
 
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # what was found is enough
-            look(psutil.Process(main), ("server", *(("worker", "server") if several else ()), "decoder"))
-        return family
-
-    def _kill(self, family: dict[str, list[int]], out: Path) -> None:
+    def kill(self, family: dict[str, list[int]], main: BaseProcess, out: Path) -> None:
         roles = list(family)
         role = self.chance.choices(roles, [WEIGHTS[role] for role in roles])[0]
         victim = self.chance.choice(family[role])
-        if role in WRITERS and self.chance.random() < 0.5 and _wait_for_a_write(out / "shards"):
+        if role in ("main", "worker") and self.chance.random() < 0.5 and wait_for_a_write(out / "shards"):
             role += " while it wrote"
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             return
         self.killed[role] += 1
-        if role.startswith("main"):
-            _wait_for_the_end(victim)
+        if self.kills % 20 == 0:
+            print(self, flush=True)
+        if victim == main.pid:
+            main.join()
 
     def assert_nobody_is_left(self) -> None:
         until = time.monotonic() + 60
@@ -105,27 +144,56 @@ class Killing:
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} of a {role}" for role, count in sorted(self.killed.items()))
-        return f"{self.kills} kills ({kinds}), {self.starts} starts"
+        return f"{self.kills} kills ({kinds}), {self.starts} starts, {self.gave_up} jobs gave up"
 
 
-def _wait_for_a_write(shards: Path, patience: float = 1.0) -> bool:
+def wait_for_a_write(shards: Path, patience: float = 0.5) -> bool:
     """Whether something in a folder has grown just now."""
-    before, until = _sizes(shards), time.monotonic() + patience
+    before, until = sizes(shards), time.monotonic() + patience
     while time.monotonic() < until:
-        if (now := _sizes(shards)) != before:
-            return bool(now)
-        time.sleep(_POLL_SECONDS)
+        if sizes(shards) != before:
+            return True
+        time.sleep(POLL_SECONDS)
     return False
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def sizes(folder: Path) -> dict[str, int]:
     try:
         return {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
     except FileNotFoundError:  # not there yet, or renamed in between
         return {}
 
 
-def _wait_for_the_end(pid: int) -> None:
-    until = time.monotonic() + 30
-    while psutil.pid_exists(pid) and time.monotonic() < until:
-        time.sleep(0.005)
+def check(out: Path, whole: Path) -> None:
+    assert_same(clips_of(out), clips_of(whole))
+    assert verify(out).ok
+    assert not (out / "failures.jsonl").exists()
+    assert len(list((out / "progress").glob("*.jsonl"))) >= 1
+    assert not [name for name in os.listdir(out / "shards") if name.endswith(".part")]
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--videos", type=int, default=96)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=11)
+    chosen = parser.parse_args(arguments)
+    folder, options = chosen.folder, {"workers": chosen.workers, "decoders": 2 if chosen.workers == 1 else 1}
+    source, model = make_videos(folder / "videos", chosen.videos), make_model(folder / "m.safetensors")
+    killing = Killing(source, model, options, chosen.seed)
+    datasets, started = 0, time.monotonic()
+    encode(source, folder / "whole", model)
+    killing.longest_pause = LONGEST_PAUSE * (time.monotonic() - started)
+    while killing.kills < chosen.kills:
+        datasets += 1
+        killing.until_finished(folder / f"out{datasets}", most=chosen.kills)
+        check(folder / f"out{datasets}", folder / "whole")
+        seconds = time.monotonic() - started
+        print(f"{killing}, {datasets} datasets as the uninterrupted one, {seconds:.0f} s", flush=True)
+    killing.assert_nobody_is_left()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -215,6 +215,7 @@ def test_urls_in_and_out(tmp_path: Path, ae: Autoencoder, videos: Path) -> None:
         stats = encode("memory://in", "memory://out", ae)
         encode(f"file://{videos}", tmp_path, ae)
         assert_same(clips_of("memory://out"), clips_of(tmp_path))
+        assert len(memory.glob("/out/shards/*.tar")) == 1  # though commits are asked for all the time
         assert encode("memory://in", "memory://out", ae).skipped == stats.rows == 6
     finally:
         memory.rm("/", recursive=True)

@@ -1,6 +1,7 @@
 """The same job on one worker, several, launched processes and Ray gives the same dataset."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from encode_helpers import assert_same, clips_of, encode, make_model, make_video
 from torch import Tensor
 
 from vidlatent.encode.engines.launched import placement
+from vidlatent.encode.pipeline.worker import TooManyFailures
 from vidlatent.errors import InputError
 
 
@@ -42,6 +44,17 @@ def test_several_workers_of_one_machine(
     assert (tmp_path / "stats.json").exists()
     assert len({name.split("-")[0] for name in os.listdir(tmp_path / "shards")}) == workers
     assert encode(videos, tmp_path, model).skipped == 12
+
+
+@pytest.mark.slow
+def test_too_many_failures_of_all_workers_together(tmp_path: Path, videos: Path, model: Path) -> None:
+    source = Path(shutil.copytree(videos, tmp_path / "videos"))
+    for number in range(8):
+        (source / f"bad {number}.mp4").write_bytes(bytes([number]))
+    with pytest.raises(TooManyFailures, match="no more than 3 may"):
+        encode(source, tmp_path / "out", model, workers=2, max_failures=3)
+    assert len((tmp_path / "out/failures.jsonl").read_text().splitlines()) > 3
+    assert encode(source, tmp_path / "out", model, workers=2).failures <= 8
 
 
 def launch(out: Path, videos: Path, model: Path, processes: int) -> None:

@@ -94,7 +94,7 @@ def encode_dataset(
         max_failures: Videos that may fail before the run stops; None is any number.
         retry_failed: Try again what failed before.
         shard_bytes: Size of the dataset's tar files.
-        commit_seconds: What is encoded is made durable so often.
+        commit_seconds: What is encoded is made durable so often; at a URL, where that makes a shard, every ten minutes.
         progress: Called with the counts about twice a second.
 
     Returns:

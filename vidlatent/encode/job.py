@@ -38,7 +38,7 @@ class EncodeJob:
         buffer_bytes: Decoded frames that wait for the model, at most.
         path_column, caption_column: Of tables.
         timeout_seconds: Longest wait for the next frames of a video.
-        max_failures: Videos that may fail, for each worker; None is any number.
+        max_failures: Videos that may fail, of all workers together, or of each launched process; None is any number.
         retry_failed: Try again what failed in an earlier run.
         shard_bytes, commit_seconds: As for `DatasetWriter`.
     """

@@ -49,7 +49,9 @@ class Ticks(Sequence[Fraction]):
         Raises:
             InputError: A time is before the one that came last, or no unit that 64 bits can count holds all of them.
         """
-        times = [Fraction(time) for time in seconds]
+        times = [
+            time if type(time) is Fraction else Fraction(time) for time in seconds
+        ]  # a copy costs more than the rest
         per_second = math.lcm(self.per_second, *(time.denominator for time in times))
         ticks = [time.numerator * (per_second // time.denominator) for time in times]
         finer = per_second // self.per_second

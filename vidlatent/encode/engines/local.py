@@ -18,7 +18,7 @@ from vidlatent.encode.engines.devices import decoders_each, worker_devices
 from vidlatent.encode.job import EncodeJob
 from vidlatent.encode.pipeline.decoder import die_with_owner, process_context
 from vidlatent.encode.pipeline.ledger import Stats
-from vidlatent.encode.pipeline.worker import Tell, Worker
+from vidlatent.encode.pipeline.worker import Tell, Worker, check_failures
 from vidlatent.errors import VidlatentError
 from vidlatent.latents import write_stats
 
@@ -111,7 +111,9 @@ class _Crew:
             return
         if isinstance(message, Stats):
             member.stats = message
-            self._tell(self._sum())
+            stats = self._sum()
+            self._tell(stats)
+            check_failures(self._job, stats)
         elif isinstance(message, BaseException):
             raise message
         else:

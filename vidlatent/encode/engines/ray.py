@@ -14,7 +14,7 @@ from vidlatent.encode.engines.devices import worker_devices
 from vidlatent.encode.job import EncodeJob
 from vidlatent.encode.pipeline.journal import finished_rows, write_failures
 from vidlatent.encode.pipeline.ledger import Stats
-from vidlatent.encode.pipeline.worker import Tell, TooManyFailures, Worker
+from vidlatent.encode.pipeline.worker import Tell, TooManyFailures, Worker, check_failures
 from vidlatent.encode.sources import ClipRow
 from vidlatent.errors import MissingDependency
 from vidlatent.latents import DatasetWriter, committed_keys
@@ -62,7 +62,11 @@ def run_ray(job: EncodeJob, *, device: str, workers: int | None, decoders: int |
             total = total + Stats(**{name: block[name] for name in _COUNTS})
             total = Stats(**{**vars(total), "elapsed": time.monotonic() - started})
             tell(total)
-            _check(job, total)
+            try:
+                check_failures(job, total)
+            except TooManyFailures:
+                write_failures(job.out)
+                raise
     _gather(job)
     return total
 
@@ -80,12 +84,6 @@ def _open_rows(job: EncodeJob) -> tuple[list[ClipRow], int]:
         else:
             rows.append(row)
     return rows, skipped
-
-
-def _check(job: EncodeJob, stats: Stats) -> None:
-    if job.max_failures is not None and stats.failures > job.max_failures:
-        write_failures(job.out)
-        raise TooManyFailures(f"{stats.failures} videos failed, and no more than {job.max_failures} may")
 
 
 def _gather(job: EncodeJob) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from vidlatent.errors import VideoError
 from vidlatent.io import Clip, VideoSource, open_video
 from vidlatent.latents import content_key
 
-_CHUNK_FRAMES = 8
+_AT_ONCE: dict[str, Any] = {"chunk_frames": 32, "chunk_bytes": 2**22}  # of frames that are given out
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def cut(task: Task) -> Iterator[Event]:
     """
     shape = _shape(task)
     start, stop = task.start, task.stop
-    options = {"start": start, "stop": stop, "size": shape.size, "fps": shape.fps, "num_threads": task.num_threads}
-    with open_video(task.path, chunk_frames=_CHUNK_FRAMES, **options) as video:  # type: ignore[arg-type]
+    options = {"size": shape.size, "fps": shape.fps, "num_threads": task.num_threads, **_AT_ONCE}
+    with open_video(task.path, start=start, stop=stop, **options) as video:
         cutter = _Cutter(task, video, shape)
         for clip in video:
             yield from cutter.feed(clip)

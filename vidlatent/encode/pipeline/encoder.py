@@ -13,7 +13,7 @@ from vidlatent.autoencoders.posterior import LOGVAR_RANGE
 from vidlatent.encode.slabs import slab_plan
 from vidlatent.errors import BudgetTooSmall
 from vidlatent.latents.dataset.settings import DatasetKind
-from vidlatent.streaming import Plan, T
+from vidlatent.streaming import Plan
 
 _MOST_CLIPS = 64
 _SHAPES = 1024  # of clips, whose plans are remembered
@@ -45,13 +45,15 @@ class ClipEncoder:
         except BudgetTooSmall:
             return 1
 
-    def _find_way(self, shape: tuple[int, ...]) -> tuple[int, Plan]:
+    def _find_way(self, shape: tuple[int, ...]) -> tuple[int, Plan | None]:
+        """How many clips at once, and in which slabs; None is all frames in one pass."""
         frames, height, width = shape
-        plan = slab_plan(self.ae, "encode", (height, width), None)
+        plan: Plan | None = slab_plan(self.ae, "encode", (height, width), None)
+        assert plan is not None
         pixels = min(frames, plan.chunk or frames) * height * width
         if self._memory is None and frames * height * width <= _WHOLE_PIXELS:
             # Seventeen frames as sixteen and one would cost more than all at once.
-            plan, pixels = Plan((T,), chunk=frames), frames * height * width
+            plan, pixels = None, frames * height * width
         wanted = _SLAB_PIXELS.get(self.ae.device.type, _SLAB_PIXELS["cpu"]) // pixels
         batch = self._batch or max(1, min(_MOST_CLIPS, wanted))
         if self._memory is None:
@@ -66,17 +68,24 @@ class ClipEncoder:
 
     def encode(self, clips: Sequence[Sequence[Tensor]], keys: Sequence[str]) -> list[Tensor]:
         """Latents (1, C', t, h, w) of clips of one shape, each given as runs of frames uint8 (n, H, W, 3)."""
-        shape = (sum(len(run) for run in clips[0]), *clips[0][0].shape[1:3])
-        if len(clips) == 1:
-            runs: Iterable[Tensor] = (run.unsqueeze(0) for run in clips[0])
-        else:
-            runs = (torch.stack([torch.cat(list(clip)) for clip in clips]),)
-        latents = torch.cat(list(self._slabs(runs, keys, self._way(shape)[1])), 2)
-        return list(latents.split(1))
+        plan = self._way((sum(len(run) for run in clips[0]), *clips[0][0].shape[1:3]))[1]
+        if plan is None:
+            noise = _Noise(keys) if self.kind == "sample" else None
+            return list(self._kept(self._whole(_batch(clips)), noise).split(1))
+        runs = (run.unsqueeze(0) for run in clips[0]) if len(clips) == 1 else iter([_batch(clips)])
+        return list(torch.cat(list(self._slabs(runs, keys, plan)), 2).split(1))
+
+    @torch.no_grad()
+    def _whole(self, frames: Tensor) -> Tensor:
+        """Moments of clips (B, T, H, W, 3) in one pass, without what a sweep keeps between slabs."""
+        posterior = self.ae.encode(self._video(frames))
+        return posterior.mean if posterior.logvar is None else torch.cat([posterior.mean, posterior.logvar], 1)
 
     def stream(self, runs: Iterable[Tensor], size: tuple[int, int], key: str) -> Iterator[Tensor]:
         """Latents (1, C', t, h, w) of one clip as they are complete, t maybe 0; memory stays as it is."""
-        yield from self._slabs((run.unsqueeze(0) for run in runs), [key], self._way((1 << 20, *size))[1])
+        plan = self._way((1 << 20, *size))[1]
+        assert plan is not None
+        yield from self._slabs((run.unsqueeze(0) for run in runs), [key], plan)
 
     def _slabs(self, runs: Iterable[Tensor], keys: Sequence[str], plan: Plan) -> Iterator[Tensor]:
         noise = _Noise(keys) if self.kind == "sample" else None
@@ -115,6 +124,12 @@ class _Noise:
                 at = (slice(index, index + 1), slice(None), slice(frame, frame + 1))
                 out[at] = Posterior(posterior.mean[at], posterior.logvar[at]).sample(generator)
         return out
+
+
+def _batch(clips: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Clips of one shape (B, T, H, W, 3), copied only where they must be."""
+    joined = [clip[0] if len(clip) == 1 else torch.cat(list(clip)) for clip in clips]
+    return joined[0].unsqueeze(0) if len(joined) == 1 else torch.stack(joined)
 
 
 def _regrouped(runs: Iterable[Tensor], chunk: int | None) -> Iterator[Tensor]:

@@ -20,6 +20,7 @@ from vidlatent.latents import ClipMeta, ClipSource, DatasetWriter
 
 _QUEUED = 8
 _TELL_SECONDS = 30.0
+_SHARD_SECONDS = 600.0  # where a commit is a shard of its own, there must not be too many
 
 
 class Pieces:
@@ -62,7 +63,7 @@ class Storing(Thread):
     ) -> None:
         super().__init__(name="vidlatent writer", daemon=True)
         self._writer, self._journal, self._ledger, self._directory = writer, journal, ledger, directory
-        self._commit_seconds = commit_seconds
+        self._commit_seconds = commit_seconds if writer.grows else max(commit_seconds, _SHARD_SECONDS)
         self._queue: Queue[Any] = Queue(_QUEUED)
         self._committed_at, self._told_at = time.monotonic(), 0.0
         self._failures_told = 0

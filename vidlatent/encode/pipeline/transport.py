@@ -12,7 +12,7 @@ from collections import deque
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ _PIECE_BYTES = RING_BYTES // 4
 def new_ring(context: BaseContext) -> Any:
     """Shared bytes that can be given to a process when it starts."""
     return context.RawArray(ctypes.c_ubyte, RING_BYTES)
+
+
+class _Piece(NamedTuple):
+    """So many bytes lie in the ring; the first piece of a run of frames says of which shape and times."""
+
+    num_bytes: int
+    shape: tuple[int, ...] | None = None
+    times: tuple[tuple[int, int], ...] = ()
 
 
 class Outlet:
@@ -53,14 +61,16 @@ class Outlet:
             self.send(event)
             return
         pixels = event.frames.contiguous().numpy().reshape(-1)
-        self.send((tuple(event.frames.shape), [(time.numerator, time.denominator) for time in event.times]))
+        times = [(time.numerator, time.denominator) for time in event.times]
+        head: tuple[Any, ...] = (tuple(event.frames.shape), times)  # goes with the first piece
         done = 0
         while done < len(pixels):
             while not self._free:
                 self._hear()
             size = min(self._free, len(pixels) - done, len(self._ring) - self._head, _PIECE_BYTES)
             self._ring[self._head : self._head + size] = pixels[done : done + size]
-            self.send(size)
+            self.send(_Piece(size, *head))
+            head = ()
             done += size
             self._head = (self._head + size) % len(self._ring)
             self._free -= size
@@ -90,17 +100,14 @@ class Inlet:
     def receive(self) -> Any:
         """The next message, an event among them; None while frames are still under way."""
         message = self.connection.recv()
-        if isinstance(message, int):
-            return self._take(message)
-        if isinstance(message, tuple) and isinstance(message[0], tuple):
-            shape, times = message
-            self._frames = torch.empty(shape, dtype=torch.uint8)
-            self._pixels, self._done = self._frames.numpy().reshape(-1), 0
-            self._times = tuple(Fraction(*time) for time in times)
-            return None
-        return message
+        return self._take(message) if isinstance(message, _Piece) else message
 
-    def _take(self, size: int) -> Frames | None:
+    def _take(self, piece: _Piece) -> Frames | None:
+        if piece.shape is not None:
+            self._frames = torch.empty(piece.shape, dtype=torch.uint8)
+            self._pixels, self._done = self._frames.numpy().reshape(-1), 0
+            self._times = tuple(Fraction(*time) for time in piece.times)
+        size = piece.num_bytes
         self._pixels[self._done : self._done + size] = self._ring[self._tail : self._tail + size]
         self._done += size
         self._tail = (self._tail + size) % len(self._ring)

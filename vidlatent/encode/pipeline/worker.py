@@ -93,7 +93,7 @@ class Worker:
                 self._report(ledger.stats(buffer.fill))
             if intake.error is not None:
                 raise intake.error
-            self._check_failures(ledger.stats())
+            check_failures(job, ledger.stats())
         finally:
             # Whatever went wrong, what is encoded is stored.
             intake.stop()
@@ -159,18 +159,10 @@ class Worker:
         ledger.give_up(clip.owner, clip.begin.key)
 
     def _report(self, stats: Stats, *, last: bool = False) -> None:
-        self._check_failures(stats)
+        check_failures(self._job, stats)
         if self._tell and (last or time.monotonic() - self._told_at >= _TELL_SECONDS):
             self._told_at = time.monotonic()
             self._tell(stats)
-
-    def _check_failures(self, stats: Stats) -> None:
-        most = self._job.max_failures
-        if most is not None and stats.failures > most:
-            raise TooManyFailures(
-                f"{stats.failures} videos failed, and no more than {most} may (--max-failures): failures.jsonl in "
-                f"{self._job.out} says why; what was encoded is kept"
-            )
 
     def __enter__(self) -> Worker:
         return self
@@ -181,6 +173,16 @@ class Worker:
         self._pool.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._writer.__exit__(kind, error, trace)
+
+
+def check_failures(job: EncodeJob, stats: Stats) -> None:
+    """Stop a run in which more videos failed than may, of one worker or of all. Raises `TooManyFailures`."""
+    most = job.max_failures
+    if most is not None and stats.failures > most:
+        raise TooManyFailures(
+            f"{stats.failures} videos failed, and no more than {most} may (--max-failures): failures.jsonl in "
+            f"{job.out} says why; what was encoded is kept"
+        )
 
 
 def _fresh_scratch(out: str, name: str) -> Path:

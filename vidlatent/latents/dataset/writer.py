@@ -194,6 +194,11 @@ class DatasetWriter:
                 self._shard.commit()
             self._committed_at = time.monotonic()
 
+    @property
+    def grows(self) -> bool:
+        """Whether a shard goes on after a commit; at a URL each one is a shard of its own."""
+        return isinstance(self._folder, LocalFolder)
+
     def _close_shard(self) -> None:
         shard, self._shard = self._shard, None
         with naming(self._folder):
