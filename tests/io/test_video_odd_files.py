@@ -104,6 +104,14 @@ def test_every_file_is_in_one_table(data_dir: Path) -> None:
     assert set.union(*tables) == {path.name for path in (data_dir / "odd").iterdir()}
 
 
+@pytest.mark.parametrize("name", ["field_HCAFF1.264", "mbaff_HCAMFF1.264"])
+@pytest.mark.parametrize("num_threads", [0, 2, 4])
+def test_interlaced_frames_are_good_with_any_number_of_threads(data_dir: Path, name: str, num_threads: int) -> None:
+    with open_video(data_dir / "odd" / name, num_threads=num_threads) as source:
+        assert sum(clip.num_frames for clip in source) == SHOWN[name][0]
+    assert source.damage == []
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_shown(data_dir: Path, name: str) -> None:
     num_frames, width, height = SHOWN[name]

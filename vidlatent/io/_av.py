@@ -107,7 +107,9 @@ class AvReader:
             # Frame threads log from native threads; with a Python log level set, closing would wait for the
             # interpreter lock they hold.
             logs_to_python = av.logging.get_level() is not None
-            self._stream.thread_type = "SLICE" if logs_to_python else "AUTO"
+            # They also take good frames of interlaced H.264 for damaged.
+            interlaced = getattr(context, "field_order", 0) > 1  # 0 is unknown, 1 progressive
+            self._stream.thread_type = "SLICE" if logs_to_python or interlaced else "AUTO"
             context.thread_count = self._num_threads
         except BaseException:
             self.close()
