@@ -25,8 +25,7 @@ def test_sinks_are_the_first_frames_and_the_rest_is_one_run_from_behind_them() -
     assert (numbers[:, SINKS:].diff(dim=1) == 1).all()
     assert set(gaps.tolist()) == set(range(ROOM + 1))
     assert 0.3 < (gaps == 0).float().mean() < 0.7
-    assert torch.equal(given.nonzero()[:, 0], gaps.nonzero()[:, 0])
-    assert (given.nonzero()[:, 1] == SINKS).all()
+    assert torch.equal(given, (gaps > 0)[:, None] & (torch.arange(FRAMES) <= SINKS))
 
 
 def test_actions_stay_with_their_frames() -> None:
@@ -62,9 +61,10 @@ def test_a_frame_behind_a_gap_is_given_and_context_is_as_noisy_as_asked(mode, tm
     task.loss(task.dit, numbered(256), mode, None)
     levels = task.dit.levels
     noisy = levels[:, -FRAMES:]
-    behind = (noisy[:, SINKS] == 0).float().mean()
-    assert 0.3 < behind < 0.7
-    assert (noisy[:, [0, 1, 3, 4]] > 0).all()
+    behind = noisy[:, SINKS] == 0
+    assert 0.3 < behind.float().mean() < 0.7
+    assert ((noisy[:, :SINKS] == 0) == behind[:, None]).all()
+    assert (noisy[:, SINKS + 1 :] > 0).all()
     context = noisy if mode == "forcing" else levels[:, :FRAMES]
     assert (context <= 0.1).float().mean() > 0.85
-    assert (context > 0.05).float().mean() > 0.3
+    assert (context > 0.05).float().mean() > 0.2

@@ -38,7 +38,7 @@ class Rollout(Iterator[Tensor]):
     base           a clip of the model's own length that fills the queue at the start, for models of clips (FIFO).
     window, sinks  finished frames that a frame sees: the last `window` and the first `sinks`. Default: as trained.
     sink_decay     sinks become moving averages of frames that left the window (causal models).
-    context_noise  level t_c at which finished and given frames are shown.
+    context_noise  level t_c at which finished and given frames are shown; sinks are shown as they are.
     noise          where starting noise comes from, for example `FreeNoise`.
 
     `state_dict()` brings a rollout back bit for bit, in one made with the same arguments. Raises `InputError` for what
@@ -81,6 +81,7 @@ class Rollout(Iterator[Tensor]):
             branch: self._memory(branch.model or dit, schedule, window, sinks, sink_decay)
             for branch in self.guidance.branches
         }
+        self._sinks = getattr(getattr(dit, "config", None), "sinks", 0) if sinks is None else sinks
         self._begun = False
 
     def __next__(self) -> Tensor:
@@ -205,9 +206,10 @@ class Rollout(Iterator[Tensor]):
         context = self._context(start, start + z.shape[2])
         for branch, memory in self._memories.items():
             if branch.history is not None:
-                level = max(self.context_noise, branch.history)
-                t = z.new_full((len(z), z.shape[2]), level)
-                shown = interpolate(z, noise_like(z, self.generator), t) if level else z
+                is_sink = torch.arange(start, start + z.shape[2]) < self._sinks
+                level = torch.where(is_sink, 0.0, self.context_noise).clamp(min=branch.history)
+                t = level.to(z).expand(len(z), -1)
+                shown = interpolate(z, noise_like(z, self.generator), t) if bool(level.any()) else z
                 memory.remember(shown, t, context if branch.conditional else None)
 
     def _context(self, start: int, stop: int) -> Context | None:

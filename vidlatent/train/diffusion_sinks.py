@@ -19,13 +19,14 @@ def set_apart(
 ) -> tuple[Tensor, Context | None, Tensor]:
     """`frames` of latents `(B, C, t, h, w)`, t >= frames, with their conditions; t - frames is the largest gap.
 
-    The third value `(B, frames)` is True where a frame follows a gap: nobody can foresee it, so it is given.
+    The third value `(B, frames)` is True where a frame is given as it is: sinks before a gap, as a long rollout shows
+    them, and the frame behind it, which nobody can foresee.
     """
     count, room = len(z), z.shape[2] - frames
     gap = torch.randint(-room, room + 1, (count, 1), generator=generator).clamp(min=0)
     place = torch.arange(frames)
     at, clip = (place + gap * (place >= sinks)).to(z.device), torch.arange(count, device=z.device)[:, None]
-    given = ((gap > 0) & (place == sinks)).to(z.device)
+    given = ((gap > 0) & (place <= sinks)).to(z.device)
     if context is not None and context.actions is not None:
         context = replace(context, actions=context.actions[clip, at])
     return z.transpose(1, 2)[clip, at].transpose(1, 2), context, given

@@ -57,8 +57,9 @@ class Distillation:
         return z[:, :, :frames], None if context is None else context.frames(0, frames)
 
     def after(self, z0: Tensor, context: Context | None) -> AfterClean:
-        """Clips as the past of their own frames, as noisy as the teacher is shown one."""
+        """Clips as the past of their own frames, as noisy as the teacher is shown one: sinks are not."""
         levels = z0.new_full((len(z0), z0.shape[2]), self.context_noise)
+        levels[:, : self.teacher.config.sinks] = 0
         return AfterClean.of(z0, context, self.teacher.config.mask, levels=levels)
 
     def evaluate(self, models: Models, folder: Path | None) -> dict[str, float]:  # noqa: ARG002

@@ -82,7 +82,7 @@ class FlowTask:
         )
         if mode == "teacher":
             level = method.context_noise * torch.rand(b, 1, generator=generator).to(t).expand(-1, frames)
-            t = t.masked_fill(given, 0)
+            t, level = t.masked_fill(given, 0), level.masked_fill(given, 0)
             return flow_loss(dit, z, t, context, teacher=model.mask, context_t=level, generator=generator)
         is_context, level = torch.rand(2, *t.shape, generator=generator).to(t)
         t = torch.where(is_context < method.clean, method.context_noise * level, t).masked_fill(given, 0)
