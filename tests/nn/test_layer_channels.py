@@ -41,6 +41,20 @@ def test_formula(name: str, data, x: Tensor) -> None:
     assert torch.equal(x, before)
 
 
+RUNS = st.tuples(st.integers(0, 4), st.integers(0, 5)).map(lambda ends: [*range(ends[0], ends[1])])
+
+
+@examples(60)
+@given(indices=st.lists(st.integers(0, 4), max_size=7) | RUNS, data=st.data(), x=clips(channels=5))
+def test_any_channels_are_taken_in_any_order(indices: list[int], data, x: Tensor) -> None:
+    """None at all, runs that are views, and every other choice: all are what indexing gives."""
+    module, before = TakeChannels(indices), x.clone()
+    assert torch.equal(module(x), x[:, indices])
+    if indices:
+        assert_sweeps(data, module, x)
+    assert torch.equal(x, before)
+
+
 def test_groups_are_of_consecutive_channels() -> None:
     x = torch.arange(4.0).view(1, 4, 1, 1, 1)
     assert GroupMean(2)(x).flatten().tolist() == [0.5, 2.5]

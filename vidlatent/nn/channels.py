@@ -21,8 +21,8 @@ class TakeChannels(Pointwise):
     def __init__(self, indices: Iterable[int]) -> None:
         super().__init__()
         taken = list(indices)
-        self.register_buffer("indices", torch.tensor(taken), persistent=False)
-        self.run = (taken[0], len(taken)) if taken == list(range(taken[0], taken[-1] + 1)) else None
+        self.register_buffer("indices", torch.tensor(taken, dtype=torch.long), persistent=False)
+        self.run = (taken[0], len(taken)) if taken and taken == list(range(taken[0], taken[-1] + 1)) else None
 
     def apply_to(self, x: Tensor) -> Tensor:
         if self.run is not None:
