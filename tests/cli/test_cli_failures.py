@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
     [
         (("encode", "none.mp4", "-o", "x"), "none.mp4: no such file"),
         (("encode", "text.mp4", "-o", "x"), "not a readable video"),
-        (("encode", "{clip}", "-o", "x", "-m", "nonsense"), "vidlatent-tiny"),
+        (("encode", "{clip}", "-o", "x", "-m", "nonsense"), "`vidlatent models` lists all"),
         (("encode", "{clip}", "-o", "no/such/x", "-m", "{model}"), "does not exist"),
         (("encode", "{clip}", "-o", "{clip}", "-m", "{model}"), "choose another name"),
         (("encode", "{clip}", "-o", "text.mp4", "-n", "-m", "{model}"), "no-clobber"),

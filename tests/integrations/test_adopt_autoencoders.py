@@ -20,8 +20,10 @@ from vidlatent.integrations.diffusers import adopt, from_diffusers
 from vidlatent.streaming import planner
 from vidlatent.testing import relative_error
 
-OTHERS = ("kvae-1", "vidtok-kl-488-4", "minimax-h3")
-"""They are refused, the last in its narrow form: the size of its tiles is no key of diffusers' configuration."""
+OTHERS = ("kvae-1", "vidtok-kl-488-4")
+"""They are refused."""
+NARROWED_OTHERWISE = ("minimax-h3",)
+"""What makes it narrow, the size of its tiles, is no key of diffusers' configuration: ours cannot be made theirs."""
 
 
 def class_name(preset: str) -> str:
@@ -29,7 +31,11 @@ def class_name(preset: str) -> str:
     return published.class_name if published else ""
 
 
-WITH_CLASS = [preset for preset in NARROW if hasattr(diffusers, class_name(preset)) and preset not in OTHERS]
+WITH_CLASS = [
+    preset
+    for preset in NARROW
+    if hasattr(diffusers, class_name(preset)) and preset not in (*OTHERS, *NARROWED_OTHERWISE)
+]
 
 
 def inputs(vae: torch.nn.Module, preset: str) -> tuple[torch.Tensor, torch.Tensor]:
