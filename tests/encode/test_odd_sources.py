@@ -21,14 +21,13 @@ QUICK = (
 )
 
 
-def readable(path: Path) -> bool:
+def frames_of(path: Path) -> int | None:
+    """Frames that the video shows, None where it is refused or damaged."""
     try:
         with open_video(path, size=(32, 32)) as video:
-            for _ in video:
-                pass
+            return sum(clip.num_frames for clip in video)
     except VideoError:
-        return False
-    return True
+        return None
 
 
 def check(source: Path, out: Path) -> tuple[int, int]:
@@ -49,7 +48,8 @@ def check(source: Path, out: Path) -> tuple[int, int]:
         latents = found[str(source / name)]["latents"].reshape(whole.shape)
         torch.testing.assert_close(latents, whole, rtol=1e-4, atol=1e-5)
     for path in source.iterdir():
-        assert readable(path) == (str(path) in found), path
+        encoded = found[str(path)]["meta"].num_frames if str(path) in found else None
+        assert encoded == frames_of(path), path
     assert encode(source, out, ae, frames=None, size=(32, 32), dtype="float32").skipped == len(files)
     return stats.clips, stats.failures
 
@@ -70,3 +70,19 @@ def test_odd_files_among_good_ones(
     assert clips >= 6 and failures >= 6  # noqa: PT018
     with capsys.disabled():
         print(f"\n{clips} encoded, {failures} told, of {len(list(source.iterdir()))}")
+
+
+@pytest.mark.data
+def test_own_size_rotation_and_times_are_kept(tmp_path: Path, data_dir: Path) -> None:
+    names = ("rot_90.mov", "three_frames.avi", "one_pixel.mp4", "issue245.gif")
+    (tmp_path / "videos").mkdir()
+    for name in names:
+        shutil.copy(data_dir / "odd" / name, tmp_path / "videos")
+    assert encode(tmp_path / "videos", tmp_path / "out", seeded(), frames=None).failures == 0
+    dataset = vidlatent.open_latents(tmp_path / "out")
+    assert len(dataset) == len(names)
+    for index in range(len(dataset)):
+        meta = dataset.meta(index)
+        with open_video(meta.source.uri) as video:
+            assert meta.size == (video.height, video.width)
+            assert list(meta.pts_seconds) == [time for clip in video for time in clip.pts_seconds]

@@ -27,6 +27,7 @@ from vidlatent.latents import (
     content_key,
     open_latents,
 )
+from vidlatent.latents.dataset import payload, tar
 from vidlatent.latents.values import as_read
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -319,3 +320,13 @@ def test_opening_what_is_no_dataset(tmp_path: Path) -> None:
         LatentDataset(tmp_path)
     with pytest.raises(InputError, match="worker="):
         DatasetWriter(tmp_path, helpers.settings(), worker="a/b")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_latents_of_one_column_are_written_whatever_their_strides(dtype: torch.dtype) -> None:
+    """Torch calls them contiguous though their last stride is not 1, as encoders that keep channels last give them."""
+    values = torch.arange(16).to(dtype).view(1, 16, 1, 1)
+    strided = torch.empty_strided(values.shape, (16, 1, 16, 16), dtype=dtype).copy_(values)
+    assert strided.is_contiguous()
+    assert tar.pack_segment({"mean": strided}, {}) == tar.pack_segment({"mean": values}, {})
+    assert payload.bytes_of(strided).tobytes() == values.view(torch.uint8).numpy().tobytes()

@@ -63,7 +63,7 @@ def read_type(settings: DatasetSettings) -> torch.dtype:
 
 def bytes_of(frames: Tensor) -> np.ndarray:
     """The memory of a contiguous tensor, flat."""
-    return frames.view(torch.uint8).numpy().reshape(-1)
+    return frames.view(-1).view(torch.uint8).numpy()  # of one column, the last stride may be anything
 
 
 def levels(folder: Folder, name: str, data: int, channels: int) -> tuple[Tensor, Tensor]:

@@ -60,7 +60,7 @@ def pack_segment(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     The same tensors give the same bytes, always; the library's own `save` orders metadata by chance.
     """
     described: dict[str, object] = {"__metadata__": dict(metadata)}
-    parts = [tensor.contiguous().view(torch.uint8).numpy().tobytes() for tensor in tensors.values()]
+    parts = [tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors.values()]
     end = 0
     for (name, tensor), part in zip(tensors.items(), parts, strict=True):
         described[name] = {
