@@ -1,5 +1,8 @@
 """Attention against a plain softmax, position by position."""
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from sweep_helpers import ORDERS, assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
 from torch import Tensor, nn
 
-from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, FrameAttention, Residual, TemporalAttention
+from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, FrameAttention, Residual, TemporalAttention, attention
 from vidlatent.streaming import H, Plan, SlabStream, T, Window, run
 from vidlatent.streaming.meter import LiveStorage, empty_clip, to_meta
 
@@ -148,3 +151,49 @@ def test_temporal_attention_never_sees_the_future_and_remembers_all_of_the_past(
         changed[:, :, frame] += 1
         differs = (module(x) != module(changed)).flatten(3).any(3).any(1)[0]
         assert differs.tolist() == [t >= frame for t in range(6)]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_xformers_is_asked_in_its_own_layout_and_without_a_mask_tensor(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in with xformers' documented layout and masks; the real one needs CUDA."""
+    asked = []
+
+    class LowerTriangularFromBottomRightMask:
+        pass
+
+    def memory_efficient_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, attn_bias: object):
+        asked.append(attn_bias)
+        scores = torch.einsum("bnhd,bmhd->bhnm", q, k) / q.shape[-1] ** 0.5
+        if attn_bias is not None:
+            unseen = torch.ones(q.shape[1], k.shape[1]).tril(k.shape[1] - q.shape[1]) == 0
+            scores = scores.masked_fill(unseen, -torch.inf)
+        return torch.einsum("bhnm,bmhd->bnhd", scores.softmax(-1), v)
+
+    queries, keys, values = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    want = attention.attend(queries, keys, values, 2, causal=causal)
+    ops = ModuleType("xformers.ops")
+    ops.memory_efficient_attention = memory_efficient_attention
+    ops.LowerTriangularFromBottomRightMask = LowerTriangularFromBottomRightMask
+    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    monkeypatch.setattr(attention, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    with torch.no_grad():
+        got = attention.attend(queries, keys, values, 2, causal=causal)
+    assert len(asked) == 1
+    assert isinstance(asked[0], LowerTriangularFromBottomRightMask) == causal
+    assert_close(got, want, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("order", [(), (T,), (T, H)], ids=str)
+def test_memory_of_frame_attention_grows_with_the_frame_and_not_with_its_square(order: tuple[int, ...]) -> None:
+    """Latent grids of 1080p and 4K video at a stride of 8, 384 channels."""
+    module, peaks = to_meta(FrameAttention(384).requires_grad_(False)), []
+    for h, w in ((135, 240), (270, 480)):
+        with LiveStorage() as counter, torch.no_grad():
+            run(module, empty_clip((1, 384, 2, h, w), torch.float32), Plan(order, chunk=1, strip=h // 5))
+        peaks.append(counter.peak_bytes)
+    assert 3.5 < peaks[1] / peaks[0] < 4.1
+    assert peaks[1] < 12 * 384 * 270 * 480 * 4 * 2

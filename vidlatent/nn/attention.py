@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import ClassVar
 
 import torch
@@ -124,13 +126,34 @@ class _Past(State):
         return self.shelf.get(parts[0]) if len(parts) == 1 else torch.cat([self.shelf.get(part) for part in parts], 1)
 
 
+def xformers_kernel(queries: Tensor) -> Callable[[Tensor, Tensor, Tensor, bool], Tensor] | None:
+    """Attention of `(B, n, heads, d)` by xformers, which needs no mask that is a tensor; None where it cannot answer.
+
+    Its kernels are for CUDA; training is left to torch.
+    """
+    if not queries.is_cuda or torch.is_grad_enabled() or find_spec("xformers") is None:
+        return None
+    from xformers.ops import LowerTriangularFromBottomRightMask, memory_efficient_attention
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        mask = LowerTriangularFromBottomRightMask() if causal else None
+        return memory_efficient_attention(q, k, v, attn_bias=mask)
+
+    return attention
+
+
 def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, *, causal: bool = False) -> Tensor:
     """Scaled dot-product attention of `(B, queries, C)` to `(B, keys, C)`; returns `(B, queries, C)`.
 
-    With `causal` the queries are those of the last keys, and each sees no key behind its own. Queries go in blocks,
-    so that no score matrix is held whatever kernel answers.
+    With `causal` the queries are those of the last keys, and each sees no key behind its own. Where xformers is
+    installed it answers on CUDA; elsewhere queries go in blocks, so that no score matrix is held whatever kernel
+    answers.
     """
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (queries, keys, values))
+    q, k, v = (part.unflatten(-1, (heads, -1)) for part in (queries, keys, values))
+    kernel = xformers_kernel(q)
+    if kernel is not None:
+        return kernel(q, k, v, causal).flatten(2)
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     if causal:
         seen = k.shape[2] - q.shape[2]
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(seen) if seen else None
