@@ -1,12 +1,15 @@
-"""Every family against diffusers: ours whole and in half and a quarter of that memory, theirs plain and tiled.
+"""Every family of diffusers: ours whole and in shares of that memory, theirs plain and tiled.
 
-    python benchmarks/families.py [--family wan-2.1 ...] [--direction decode] [--rounds 1] [--threads 1] [--json]
+    python benchmarks/families.py [--family wan-2.1 ...] [--direction decode] [--rounds 3] [--threads 1] [--json]
+                                  [--without "ours, 1/4" ...]
 
-Narrow models with the same random weights; each pass runs in a process of its own. Times are processor seconds, the
-fastest of the rounds, which are interleaved. Memory is resident memory at the peak above what the libraries take:
-weights, input, activations and answer. Errors are relative to our whole-clip answer. Theirs is called as its pipelines
-call it: CogVideoX and HunyuanVideo take frames in chunks even when it is "plain"; Allegro has tiles only, and
-Stable Video Diffusion none. Tiles are scaled down with the clips (`--tile`), which are two tiles wide.
+Narrow models with the same random weights. Memory is resident memory at the peak of a pass in a process of its own,
+above what the libraries take: weights, input, activations and answer; `ours, 1/2` may hold half of the activations of
+`ours, whole` beside weights, input and answer. Where that is less than any plan needs, it has the smallest budget that
+does, and the row says so. Times are processor seconds, medians of interleaved rounds in one more process; errors are
+relative to our whole-clip answer. Theirs is called as its pipelines call it: CogVideoX, HunyuanVideo, KVAE and
+EasyAnimate take frames in chunks even when they are "plain"; Allegro has tiles only; Stable Video Diffusion, Cosmos
+and KVAE have none that work. Tiles are scaled down with the clips (`CASES`), which are two tiles wide.
 """
 
 from __future__ import annotations
@@ -14,26 +17,28 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import pickle
+import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from measure import held_and_peak_bytes
+from measure import held_and_peak_bytes, median_ratio, paired_times
 
 import vidlatent as vl
 from vidlatent.autoencoders.diffusers_format import adapter, save_pretrained
 from vidlatent.testing import relative_error
 
+WHOLE, PLAIN, TILED = "ours, whole", "diffusers, plain", "diffusers, tiled"
 SHARES = {"ours, 1/2": 2, "ours, 1/4": 4}
-WAYS = ("ours, whole", *SHARES, "diffusers, plain", "diffusers, tiled")
-NO_PLAIN, NO_TILES = ("allegro",), ("svd", "cosmos")
+OURS, THEIRS = (WHOLE, *SHARES), (PLAIN, TILED)
+NO_PLAIN, NO_TILES = ("allegro",), ("svd", "cosmos-1.0", "kvae-1")
 _IMAGES = (diffusers.AutoencoderKL, diffusers.AutoencoderDC, diffusers.AutoencoderKLTemporalDecoder)
-_FOLDS = {"encoder_widths": (16, 32, 64, 128, 256), "decoder_widths": (32, 64, 128)}
+Run = Callable[[], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,69 +51,70 @@ class Case:
 
 
 _KL = {"widths": (16, 32, 64, 64), "groups": 8}
-_TILE = (96, 64)
+_WIDTHS = {"encoder_widths": (32, 32, 64, 64), "decoder_widths": (32, 32, 64, 64)}
+_FOLDS = {"encoder_widths": (16, 32, 64, 128, 256), "decoder_widths": (32, 64, 128)}
+_IMAGE_WIDTHS = (16, 32, 64, 64, 128, 128)
+_SMALL = (96, 64)
 CASES = {
-    "wan-2.1": Case({"base_dim": 16}, (9, 160, 160), _TILE),
-    "cogvideox-2b": Case(_KL, (9, 160, 160), _TILE),
-    "hunyuan-video": Case(_KL, (9, 160, 160), _TILE),
-    "ltx-video-0.9.5": Case(_FOLDS, (9, 256, 256)),
-    "mochi-1": Case({"encoder_widths": (32, 32, 64, 64), "decoder_widths": (32, 32, 64, 64)}, (7, 160, 160), _TILE),
-    "allegro": Case(_KL, (12, 160, 160), _TILE),
-    "sd": Case(_KL, (4, 160, 160), _TILE),
-    "svd": Case({"widths": (32, 32, 64, 64)}, (4, 160, 160), _TILE),
+    "wan-2.1": Case({"base_dim": 16}, (9, 160, 160), _SMALL),
     "wan-2.2": Case({"base_dim": 16, "decoder_base_dim": 24}, (5, 320, 320), (192, 128)),
-    "dc-ae-f32c32-sana": Case(
-        {"encoder_widths": (16, 32, 64, 64, 128, 128), "decoder_widths": (16, 32, 64, 64, 128, 128)}, (4, 256, 256)
-    ),
-    "cosmos-1.0": Case({"encoder_widths": (16, 32, 64, 64), "decoder_widths": (32, 64, 64, 64)}, (9, 160, 160)),
-    "hunyuan-video-1.5": Case({"widths": (16, 32, 64, 128, 128)}, (5, 224, 224)),
+    "qwen-image": Case({"base_dim": 16}, (9, 160, 160), _SMALL),
+    "ltx-video-0.9.5": Case(_FOLDS, (9, 256, 256)),
+    "ltx-2": Case({**_FOLDS, "encoder_widths": (16, 32, 64, 128)}, (9, 256, 256)),
+    "mochi-1": Case(_WIDTHS, (7, 160, 160), _SMALL),
+    "allegro": Case(_KL, (12, 160, 160), _SMALL),
+    "cogvideox-2b": Case(_KL, (9, 160, 160), _SMALL),
+    "hunyuan-video": Case(_KL, (9, 160, 160), _SMALL),
+    "hunyuan-video-1.5": Case({"widths": (16, 32, 64, 128, 128)}, (5, 256, 256)),
+    "easyanimate-5": Case(_KL, (9, 160, 160), _SMALL),
+    "vidtok-kl-488-4": Case({"base": 16}, (9, 160, 160), (80, 80)),
+    "kvae-1": Case({"base": 32, "multipliers": (1, 1, 2, 2)}, (9, 128, 128)),
+    "cosmos-1.0": Case({"encoder_widths": (16, 32, 64, 64), "decoder_widths": (32, 64, 64, 64)}, (17, 320, 320)),
+    "svd": Case({"widths": (32, 32, 64, 64)}, (4, 160, 160)),
+    "sd": Case(_KL, (4, 192, 192)),
+    "dc-ae-f32c32-sana": Case({"encoder_widths": _IMAGE_WIDTHS, "decoder_widths": _IMAGE_WIDTHS}, (2, 256, 256)),
 }
 
 
-def action(name: str, way: str, direction: str, folder: str, budget: int | None, rounds: int) -> Callable[[], None]:
-    """Passes, ready to go; the last answer and the fewest processor seconds are left in `folder`."""
+def loaded(name: str, way: str, direction: str, folder: str, budget: int | None) -> Run:
+    """One pass of `way`, ready to go."""
     x = torch.load(Path(folder, "input.pt"))
-    run = (ours if way.startswith("ours") else theirs)(name, way, direction, folder, budget, x)
-
-    def measured() -> None:
-        seconds = []
-        for _ in range(rounds):
-            started = time.process_time()
-            answer = run()
-            seconds.append(time.process_time() - started)
-        Path(folder, "seconds").write_text(str(min(seconds)))
-        torch.save(answer.contiguous(), Path(folder, "answer.pt"))
-
-    return measured
+    return _ours(direction, folder, budget, x) if way in OURS else _theirs(name, way, direction, folder, x)
 
 
-def ours(_: str, __: str, direction: str, folder: str, budget: int | None, x: torch.Tensor) -> Callable[[], Any]:
-    ae = vl.load(Path(folder, "model"))
-    if budget is not None:
-        ae.plan(tuple(x.shape), budget, direction)  # plans are remembered: planning is not timed
+def _ours(direction: str, folder: str, budget: int | None, x: torch.Tensor) -> Run:
+    ae, plan = vl.load(Path(folder, "model")), vl.Plan()
+    if budget is not None:  # planned once: planning is not timed
+        known = Path(folder, f"{budget}.plan")
+        if not known.exists():
+            known.write_bytes(pickle.dumps(ae.plan(tuple(x.shape), budget, direction)))
+        plan = pickle.loads(known.read_bytes())
     if direction == "encode":
-        return lambda: ae.encode(x, memory=budget).mean
-    return lambda: ae.decode(x, memory=budget)
+        return lambda: ae.encode(x, plan=plan).mean
+    return lambda: ae.decode(x, plan=plan)
 
 
-def theirs(name: str, way: str, direction: str, folder: str, _: int | None, x: torch.Tensor) -> Callable[[], Any]:
+def _theirs(name: str, way: str, direction: str, folder: str, x: torch.Tensor) -> Run:
     kind = getattr(diffusers, adapter(vl.autoencoders.catalog.CATALOG[name].family).class_name)
     model = kind.from_pretrained(Path(folder, "model"), local_files_only=True).eval()
-    if way.endswith("tiled"):
+    if way == TILED:
         tile(model, *CASES[name].tile)
     told: dict[str, Any] = {"temb": torch.full((1,), 0.05)} if model.config.get("timestep_conditioning") else {}
     if isinstance(model, diffusers.AutoencoderKLTemporalDecoder):
         told["num_frames"] = x.shape[2]
     images = isinstance(model, _IMAGES)
+    if name.startswith("vidtok") and direction == "encode":  # which its `forward` does
+        x = torch.cat([x[:, :, :1].expand(-1, -1, model.temporal_compression_ratio - 1, -1, -1), x], 2)
     x = x[0].transpose(0, 1).contiguous() if images else x
 
     def run() -> torch.Tensor:
-        if direction == "decode":
-            out = model.decode(x, **told).sample
-        else:
-            encoded = model.encode(x)
-            out = encoded.latent if hasattr(encoded, "latent") else encoded.latent_dist.mean
-        return out.transpose(0, 1)[None] if images else out
+        answer = model.decode(x, **told) if direction == "decode" else model.encode(x)
+        if hasattr(answer, "latent_dist"):
+            answer = answer.latent_dist.mean
+        elif not isinstance(answer, torch.Tensor):
+            answer = answer.latent if hasattr(answer, "latent") else answer.sample
+        answer = answer.transpose(1, 2) if name == "allegro" and direction == "decode" else answer
+        return answer.transpose(0, 1)[None] if images else answer
 
     return run
 
@@ -116,6 +122,9 @@ def theirs(name: str, way: str, direction: str, folder: str, _: int | None, x: t
 def tile(model: Any, size: int, step: int) -> None:
     """Have theirs tile, by whichever knobs it has."""
     model.enable_tiling()
+    if isinstance(model, diffusers.AutoencoderVidTok):
+        model.enable_tiling(size, size)
+        return
     stride = getattr(model, "spatial_compression_ratio", None) or 2 ** (len(model.config.block_out_channels) - 1)
     if hasattr(model, "kernel"):
         model.kernel, model.stride = (12, size, size), (8, step, step)
@@ -130,55 +139,76 @@ def tile(model: Any, size: int, step: int) -> None:
                 setattr(model, name, value)
 
 
-def prepare(name: str, direction: str, folder: str) -> None:
-    """Weights, which both load, and the input."""
+def prepare(name: str, direction: str, folder: str) -> int:
+    """Weights, which both load, and the input; returns bytes of weights, input and answer."""
     ae, (frames, height, width) = vl.build(name, **CASES[name].overrides), CASES[name].clip
     save_pretrained(ae, Path(folder, "model"))
-    spec = ae.latent_spec
     shape = (1, 3, frames, height, width)
     if direction == "decode":
-        shape = (1, spec.channels, spec.num_latent_frames(frames), *spec.latent_size(height, width))
-    generator = torch.Generator().manual_seed(0)
-    torch.save(torch.randn(shape, generator=generator).clamp(-1, 1), Path(folder, "input.pt"))
+        shape = (1, ae.latent_spec.channels, *ae.latent_grid(shape[2:]))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    torch.save(x, Path(folder, "input.pt"))
+    return sum(p.nbytes for p in ae.parameters()) + x.nbytes + ae.room_for(direction, x).nbytes
 
 
-def measure(name: str, direction: str, rounds: int) -> dict[str, Any]:
-    """Seconds, peak and error of every way."""
+def one_pass(name: str, way: str, direction: str, folder: str, budget: int | None) -> Callable[[], None]:
+    """A pass whose answer is left in `folder`."""
+    run = loaded(name, way, direction, folder, budget)
+    return lambda: torch.save(run().contiguous(), Path(folder, "answer.pt"))
+
+
+def timed(
+    name: str, direction: str, folder: str, budgets: dict[str, int | None], rounds: int, threads: int
+) -> dict[str, list[float]]:
+    """Processor seconds of every way in every round."""
+    torch.set_num_threads(threads)
+    with torch.no_grad():
+        runs = {way: loaded(name, way, direction, folder, budget) for way, budget in budgets.items()}
+        return paired_times(runs, rounds)
+
+
+def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict[str, Any]:
+    """Seconds, peak and error of every way, and the ratios of their times."""
     rows: dict[str, Any] = {}
+    budgets: dict[str, int | None] = {}
     want = None
     with tempfile.TemporaryDirectory() as folder:
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            pool.apply(prepare, (name, direction, folder))
-        for way in WAYS:
-            if (name in NO_PLAIN and way.endswith("plain")) or (name in NO_TILES and way.endswith("tiled")):
+        held = _in_process(prepare, name, direction, folder)
+        for way in ways:
+            if (name in NO_PLAIN and way == PLAIN) or (name in NO_TILES and way == TILED):
                 continue
-            budget = rows["ours, whole"]["peak"] // SHARES[way] if way in SHARES else None
+            budget, too_small = None, {}
+            if way in SHARES:
+                budget = held + (rows[WHOLE]["peak"] - held) // SHARES[way]
             try:
-                peak = held_and_peak_bytes(action, name, way, direction, folder, budget, rounds, start="fork")
+                peak = held_and_peak_bytes(one_pass, name, way, direction, folder, budget, start="fork")
             except vl.BudgetTooSmall as error:
-                rows[way] = {"too_small": str(error), "smallest_MiB": error.smallest_bytes >> 20}
-                continue
+                too_small = {"asked_MiB": budget >> 20}
+                budget = error.smallest_bytes
+                peak = held_and_peak_bytes(one_pass, name, way, direction, folder, budget, start="fork")
+            budgets[way] = budget
             answer = torch.load(Path(folder, "answer.pt"))
             want = answer if want is None else want
-            rows[way] = {
-                "seconds": round(float(Path(folder, "seconds").read_text()), 2),
-                "peak": peak,
-                "peak_MiB": peak >> 20,
-                "error": relative_error(answer.clamp(-1, 1) if direction == "decode" else answer, want),
-            }
-    return rows
-
-
-def ratios(rows: dict[str, Any]) -> dict[str, Any]:
-    """How many times faster than theirs each of ours is."""
-    timed = {way: row["seconds"] for way, row in rows.items() if "seconds" in row}
-    return {
+            error = relative_error(answer.clamp(-1, 1) if direction == "decode" else answer, want)
+            told = {} if budget is None else {"budget_MiB": budget >> 20, **too_small}
+            rows[way] = {"peak": peak, "peak_MiB": peak >> 20, **told, "error": error}
+        times = _in_process(timed, name, direction, folder, budgets, rounds, torch.get_num_threads())
+    for way, row in rows.items():
+        row["seconds"] = round(statistics.median(times[way]), 3)
+        del row["peak"]
+    speedups = {
         f"speedup_over_{other.split()[1]}": {
-            way: round(timed[other] / seconds, 2) for way, seconds in timed.items() if way.startswith("ours")
+            way: round(median_ratio(times[other], times[way]), 2) for way in times if way in OURS
         }
-        for other in ("diffusers, plain", "diffusers, tiled")
-        if other in timed
+        for other in THEIRS
+        if other in times
     }
+    return {"clip": CASES[name].clip, "held_MiB": held >> 20, **speedups, "ways": rows}
+
+
+def _in_process(function: Callable[..., Any], *args: Any) -> Any:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(function, args)
 
 
 def main() -> None:
@@ -186,21 +216,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
     parser.add_argument("--family", choices=CASES, action="append", help="only this one")
     parser.add_argument("--direction", choices=("encode", "decode"), default="decode")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--without", choices=(*SHARES, *THEIRS), action="append", default=[], help="leave out")
     args = parser.parse_args()
+    ways = [way for way in (*OURS, *THEIRS) if way not in args.without]
     torch.set_num_threads(args.threads)
     table = {}
     for name in args.family or CASES:
-        rows = measure(name, args.direction, args.rounds)
-        table[name] = {"clip": CASES[name].clip, **ratios(rows), "ways": rows}
+        table[name] = measure(name, args.direction, args.rounds, ways)
         if not args.json:
-            for way, row in rows.items():
-                print(
-                    f"{name:18} {way:18}",
-                    *(f"{key} {value}" for key, value in row.items() if key != "peak"),
-                    flush=True,
-                )
+            print(name, *(f"{key} {value}" for key, value in table[name].items() if key != "ways"), flush=True)
+            for way, row in table[name]["ways"].items():
+                print(f"    {way:18}", *(f"{key} {value}" for key, value in row.items()), flush=True)
     print(
         json.dumps({"benchmark": "families", "direction": args.direction, "threads": args.threads, "families": table})
     )
