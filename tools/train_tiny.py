@@ -17,6 +17,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,13 +25,25 @@ from torch import Tensor, nn
 
 from vidlatent.autoencoders import Autoencoder, build, load
 from vidlatent.autoencoders.checkpoint import save_checkpoint
+from vidlatent.autoencoders.tiny.model import TinyConfig
 from vidlatent.config import RunConfig, load_config
 from vidlatent.io import open_video, to_float
 from vidlatent.metrics import PatchPCA, psnr
-from vidlatent.nn import Conv3d
+from vidlatent.nn import Conv3d, DepthToSpace
 
 WEIGHTS = Path(__file__).parents[1] / "vidlatent/autoencoders/tiny/weights/vidlatent-tiny.safetensors"
 WINDOW_SIZE = 256
+
+
+class StageConfig(RunConfig):
+    """A part of the run: what learns, how deep the decoder is at the latent grid, and the rates."""
+
+    learns: Literal["all", "decoder"]
+    decoder_blocks: int
+    steps: int
+    learning_rate: float
+    vector_learning_rate: float
+    linear_learning_rate: float
 
 
 class TrainConfig(RunConfig):
@@ -40,10 +53,7 @@ class TrainConfig(RunConfig):
     num_frames: int
     crop_size: int
     batch_size: int
-    steps: int
-    learning_rate: float
-    vector_learning_rate: float
-    linear_learning_rate: float
+    stages: list[StageConfig]
     warmup_steps: int
     weight_decay: float
     gradient_clip: float
@@ -99,9 +109,32 @@ def start_from(ae: Autoencoder, pca: PatchPCA) -> None:
     synthesis.bias.copy_(pca.mean)
 
 
-def batches(windows: np.ndarray, config: TrainConfig, step: int) -> Tensor:
-    """The batch of a step, by its number alone: random crops, half of them mirrored, in [-1, 1]."""
-    rng, crops = np.random.default_rng((config.seed, step)), []
+def with_decoder_blocks(blocks: int) -> Autoencoder:
+    """The model with random weights and `blocks` blocks at the latent grid of its decoder."""
+    return build("vidlatent-tiny", decoder_blocks=(TinyConfig.decoder_blocks[0], blocks))
+
+
+@torch.no_grad()
+def grown(ae: Autoencoder, blocks: int) -> Autoencoder:
+    """The same function with more blocks at the latent grid of its decoder, each of which starts at nothing."""
+    more = with_decoder_blocks(blocks)
+    more.encoder.load_state_dict(ae.encoder.state_dict())
+    more.decoder[0].shortcut.load_state_dict(ae.decoder[0].shortcut.state_dict())
+    # The decoder's body is a convolution, the blocks at the latent grid, then what has to stay behind them.
+    old, new = list(ae.decoder[0].body), list(more.decoder[0].body)
+    end_of_blocks = next(i for i, part in enumerate(old) if isinstance(part, DepthToSpace)) - 1
+    end_of_added = end_of_blocks + len(new) - len(old)
+    for part, source in zip(new[:end_of_blocks] + new[end_of_added:], old, strict=True):
+        part.load_state_dict(source.state_dict())
+    for block in new[end_of_blocks:end_of_added]:
+        for values in block.body[-1].parameters():
+            values.zero_()
+    return more
+
+
+def batches(windows: np.ndarray, config: TrainConfig, seed: int, step: int) -> Tensor:
+    """The batch of a step, by its seed and number alone: random crops, half of them mirrored, in [-1, 1]."""
+    rng, crops = np.random.default_rng((seed, step)), []
     for index in rng.integers(len(windows), size=config.batch_size):
         crop = to_float(torch.from_numpy(random_crop(windows[index], rng, config.crop_size)))
         crops.append(crop.flip(-1) if rng.random() < 0.5 else crop)
@@ -113,26 +146,27 @@ def loss_of(got: Tensor, want: Tensor) -> Tensor:
     return (got - want).square().mean((1, 2, 3, 4)).add(1e-4).log().mean()
 
 
-def share_of_rate(config: TrainConfig, step: int) -> float:
+def share_of_rate(step: int, steps: int, warmup_steps: int) -> float:
     """Linear warm-up to 1, then a half cosine to zero."""
-    return min(1.0, (step + 1) / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    return min(1.0, (step + 1) / warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 class Optimizer:
     """Muon for the network's kernels, as matrices of outputs by taps and inputs; AdamW for vectors and linear paths."""
 
-    def __init__(self, ae: Autoencoder, config: TrainConfig) -> None:
-        network = [*ae.encoder[1].body.parameters(), *ae.decoder[0].body.parameters()]
-        linear = [*ae.encoder[1].shortcut.parameters(), *ae.decoder[0].shortcut.parameters()]
+    def __init__(self, ae: Autoencoder, stage: StageConfig, weight_decay: float) -> None:
+        halves = [ae.decoder[0]] if stage.learns == "decoder" else [ae.encoder[1], ae.decoder[0]]
+        network = [p for half in halves for p in half.body.parameters()]
+        linear = [p for half in halves for p in half.shortcut.parameters()]
         self.kernels = [p for p in network if p.ndim > 1]
         self.matrices = [nn.Parameter(as_matrix(kernel.detach()).clone()) for kernel in self.kernels]
         muon = torch.optim.Muon(
-            [{"params": self.matrices, "base": config.learning_rate}],
-            weight_decay=config.weight_decay,
+            [{"params": self.matrices, "base": stage.learning_rate}],
+            weight_decay=weight_decay,
             adjust_lr_fn="match_rms_adamw",
         )
-        vectors = {"params": [p for p in network if p.ndim == 1], "base": config.vector_learning_rate}
-        groups = [vectors, {"params": linear, "base": config.linear_learning_rate}]
+        vectors = {"params": [p for p in network if p.ndim == 1], "base": stage.vector_learning_rate}
+        groups = [vectors, {"params": linear, "base": stage.linear_learning_rate}]
         self.parts = (muon, torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0))
 
     def step(self, share: float) -> None:
@@ -165,27 +199,38 @@ def as_matrix(kernel: Tensor) -> Tensor:
 
 
 def train(config: TrainConfig, data: Path, out: Path) -> None:
-    """Train, or go on from the last checkpoint."""
+    """Run each stage, or go on from the last checkpoint."""
     windows = gather_windows(sorted(data.iterdir()), config, out / "windows.npy")
-    ae, pca, first = build("vidlatent-tiny", seed=config.seed).train(), fit_linear_code(windows), 0
-    start_from(ae, pca)
+    pca, average = fit_linear_code(windows), with_decoder_blocks(config.stages[0].decoder_blocks)
+    torch.manual_seed(config.seed)
+    start_from(average, pca)
+    for number, stage in enumerate(config.stages):
+        average = train_stage(config, number, grown(average, stage.decoder_blocks), windows, pca, out)
+
+
+def train_stage(
+    config: TrainConfig, number: int, ae: Autoencoder, windows: np.ndarray, pca: PatchPCA, out: Path
+) -> Autoencoder:
+    """Train from the weights given or from the stage's checkpoint; returns the averaged weights."""
+    stage, checkpoint, first = config.stages[number], out / f"stage-{number}.pt", 0
     average = copy.deepcopy(ae)
-    optimizer = Optimizer(ae, config)
-    if (out / "last.pt").exists():
-        saved = torch.load(out / "last.pt", weights_only=True)
+    ae.encoder.requires_grad_(stage.learns == "all")
+    optimizer = Optimizer(ae.train(), stage, config.weight_decay)
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
         first = saved["step"]
         for thing, name in ((ae, "model"), (average, "average"), (optimizer, "optimizer")):
             thing.load_state_dict(saved[name])
     started, running = time.time(), 0.0
-    for step in range(first, config.steps):
-        batch = batches(windows, config, step)
+    for step in range(first, stage.steps):
+        batch = batches(windows, config, config.seed + number, step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = ae.decoder(ae.encoder(batch))
         loss = loss_of(got.float(), batch)
         ae.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(ae.parameters(), config.gradient_clip)
-        optimizer.step(share_of_rate(config, step))
+        optimizer.step(share_of_rate(step, stage.steps, config.warmup_steps))
         with torch.no_grad():
             decay = min(config.ema_decay, (step + 1) / (step + 10))
             for kept, new in zip(average.parameters(), ae.parameters(), strict=True):
@@ -193,27 +238,29 @@ def train(config: TrainConfig, data: Path, out: Path) -> None:
             gain = (loss_of(pca.reconstruct(batch), batch) - loss).item() * 10 / math.log(10)
         running = 0.98 * running + 0.02 * gain
         if step % 100 == 0:
-            gain_db = running / (1 - 0.98 ** (step - first + 1))
-            row = {"step": step, "gain_over_pca_db": round(gain_db, 3), "seconds": round(time.time() - started)}
+            gain_db, seconds = running / (1 - 0.98 ** (step - first + 1)), time.time() - started
+            row = {"stage": number, "step": step, "gain_over_pca_db": round(gain_db, 3), "seconds": round(seconds)}
             print(json.dumps(row), flush=True)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
-        if (step + 1) % 500 == 0 or step + 1 == config.steps:
+        if (step + 1) % 500 == 0 or step + 1 == stage.steps:
             state = {"step": step + 1, "model": ae.state_dict(), "average": average.state_dict()}
             torch.save(state | {"optimizer": optimizer.state_dict()}, out / "next.pt")
-            (out / "next.pt").replace(out / "last.pt")
+            (out / "next.pt").replace(checkpoint)
+    return average
 
 
 @torch.no_grad()
-def export(out: Path, target: Path) -> None:
+def export(config: TrainConfig, out: Path, target: Path) -> None:
     """Write the averaged weights in float16, with the latents' statistics over the training windows."""
-    ae = build("vidlatent-tiny")
-    ae.load_state_dict(torch.load(out / "last.pt", weights_only=True)["average"])
+    ae = with_decoder_blocks(config.stages[-1].decoder_blocks)
+    checkpoint = out / f"stage-{len(config.stages) - 1}.pt"
+    ae.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
     windows = np.load(out / "windows.npy", mmap_mode="r")
     latents = torch.cat([ae.encode(to_float(torch.from_numpy(window.copy()))).mean for window in windows[::8]])
     channels = latents.transpose(0, 1).flatten(1)
     mean, std = (tuple(round(v, 4) for v in values.tolist()) for values in (channels.mean(1), channels.std(1)))
-    described = build("vidlatent-tiny", mean=mean, std=std)
+    described = build("vidlatent-tiny", decoder_blocks=ae.config.decoder_blocks, mean=mean, std=std)
     described.load_state_dict(ae.state_dict())
     target.parent.mkdir(exist_ok=True)
     save_checkpoint(described, target, dtype=torch.float16)
@@ -253,7 +300,7 @@ def main() -> None:
     if args.evaluate:
         evaluate(sorted(args.data.iterdir()), config, args.out, args.weights)
     elif args.export:
-        export(args.out, args.weights)
+        export(config, args.out, args.weights)
     else:
         train(config, args.data, args.out)
 

@@ -38,7 +38,7 @@ def pixels(page: Any, canvas: str) -> list[int]:
 
 
 def wait_for_frame(page: Any, frame: int) -> None:
-    page.wait_for_function(f"player.frame === {frame} && !player.video.seeking")
+    page.wait_for_function(f"player.drawn === {frame} && !player.video.seeking")
 
 
 def test_the_table_sorts_both_ways(page: Any) -> None:

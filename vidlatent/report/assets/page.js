@@ -115,7 +115,7 @@ class Player {
     Object.assign(this.video, { muted: true, playsInline: true, preload: "auto", loop: true });
     this.wipe = byId("wipe"); this.scrub = byId("scrub"); this.button = byId("play");
     this.canvases = [byId("wipe-canvas"), byId("error-canvas")];
-    this.urls = new Map(); this.frame = 0; this.row = null;
+    this.urls = new Map(); this.frame = 0; this.drawn = -1; this.row = null;
     this.video.addEventListener("seeked", () => this.draw());
     this.video.addEventListener("loadeddata", () => this.seek(this.frame));
     this.video.addEventListener("error", () => { byId("readout").textContent = "This browser cannot play the embedded H.264 video."; });
@@ -167,6 +167,8 @@ class Player {
   seek(frame) {
     this.frame = Math.max(0, Math.min(this.count() - 1, frame));
     if (this.video.duration) this.video.currentTime = ((this.frame + 0.5) / this.count()) * this.video.duration;
+    // "seeked" may come before the frame is there to be drawn: where the browser tells when it is, it is drawn again.
+    this.video.requestVideoFrameCallback?.(() => this.draw());
     this.label();
   }
   label() {
@@ -188,6 +190,7 @@ class Player {
     panel(wipe, 1, edge, width);
     byId("wipe-line").style.left = `${part * 100}%`;
     panel(error, 2, 0, width);
+    this.drawn = this.video.seeking ? -1 : this.frame;
   }
   toggle() { this.video.paused ? this.play() : this.pause(); }
   play() {
