@@ -1,10 +1,11 @@
 """A job that is started again and again while its processes are killed at random moments.
 
-    python tests/encode/killing.py FOLDER [--kills 200] [--workers 2]
+    python tests/encode/killing.py FOLDER [--kills 200] [--workers 2] [--videos 320]
 
-Each dataset has to come out as the one that was left alone. Killed are the main process, workers, decoders, and in some
-runs the server that starts them and the tracker of resources; a main process or worker takes its writer along, and half
-of these die at a moment when something is being written.
+The dataset has to come out as the one that was left alone; if it is finished before there were kills enough, so has
+another one. Killed are the main process, workers, decoders, whoever has only begun, and in some runs the server that
+starts them and the tracker of resources; a main process or worker takes its writer along, and half of these die at a
+moment when something is being written.
 """
 
 import argparse
@@ -25,11 +26,11 @@ import psutil
 from encode_helpers import KINDS, assert_same, clips_of, encode, make_model, make_videos
 
 from vidlatent.encode import encode_dataset
-from vidlatent.encode.pipeline import decoder
+from vidlatent.encode.pipeline import processes
 from vidlatent.latents.dataset import verify
 
-WEIGHTS = {"main": 4, "worker": 5, "decoder": 9, "server": 2, "tracker": 2}
-LONGEST_PAUSE = 0.04  # between two kills, as a share of the time that an uninterrupted run takes on this machine now
+WEIGHTS = {"main": 4, "worker": 6, "decoder": 8, "beginner": 2, "server": 2, "tracker": 2}
+LONGEST_PAUSE = 4  # between two kills: the time in which an uninterrupted run encodes so many videos here and now
 ALONE = 0.1  # of the runs have a server of their own
 POLL_SECONDS = 0.0005
 _SERVER_GONE = 255
@@ -57,7 +58,7 @@ class Killing:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        decoder._PRELOADED = (*decoder._PRELOADED, "shared_server", "encode_helpers")
+        processes._PRELOADED = (*processes._PRELOADED, "shared_server", "encode_helpers")
 
     @property
     def kills(self) -> int:
@@ -67,7 +68,7 @@ class Killing:
         """Start the job until it comes to its end, which it is not spared before there were `most` kills in all."""
         while True:
             alone = self.chance.random() < ALONE
-            main = decoder.process_context().Process(  # type: ignore[attr-defined]
+            main = processes.process_context().Process(  # type: ignore[attr-defined]
                 target=run, args=(str(self.source), str(out), str(self.model), self.options, alone)
             )
             main.start()
@@ -99,7 +100,7 @@ class Killing:
             self.killed["main"] += 1
 
     def family(self, main: BaseProcess) -> dict[str, list[int]]:
-        """Processes of the job by what they are: whoever has a shard open writes it."""
+        """Processes of the job by what they are, as they call themselves."""
         assert main.pid is not None
         found: dict[str, list[int]] = {"main": [main.pid]}
         try:
@@ -112,9 +113,8 @@ class Killing:
                 if other.parent() == process:
                     role = "tracker" if "resource_tracker" in " ".join(other.cmdline()) else "server"
                 else:
-                    writes = any("/shards/" in file.path for file in other.open_files())
-                    role = "worker" if writes else "decoder"
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                    role = next((role for role in ("worker", "decoder") if role in other.name()), "beginner")
+            except psutil.NoSuchProcess:
                 continue
             self.seen.add(other.pid)
             found.setdefault(role, []).append(other.pid)
@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--videos", type=int, default=96)
+    parser.add_argument("--videos", type=int, default=320)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=11)
     chosen = parser.parse_args(arguments)
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> None:
     killing = Killing(source, model, options, chosen.seed)
     datasets, started = 0, time.monotonic()
     encode(source, folder / "whole", model)
-    killing.longest_pause = LONGEST_PAUSE * (time.monotonic() - started)
+    killing.longest_pause = LONGEST_PAUSE * (time.monotonic() - started) / chosen.videos
     while killing.kills < chosen.kills:
         datasets += 1
         killing.until_finished(folder / f"out{datasets}", most=chosen.kills)

@@ -1,6 +1,7 @@
 """`vidlatent encode-dataset`: options, a configuration file, going on, and what it says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,14 @@ def test_configurations_that_come_with_the_package_are_whole(path: Path) -> None
 
 def test_progress_says_pace_failures_queue_and_what_is_left() -> None:
     stats = Stats(clips=20, frames=340, seconds=36, rows=10, failures=1, skipped=5, total=35, fill=0.25, elapsed=10)
-    assert line(stats) == (
-        "15/35 videos, 20 clips (2.00/s), 34.0 frames/s, 3.60 h/h, 1 failed, queue 25%, 0:00:20 left"
-    )
+    head, rest = "15/35 videos, 20 clips (2.00/s), 34.0 frames/s, 3.60 h/h, 1 failed", "0:00:20 left"
+    assert line(replace(stats, ran=10, waited=1)) == f"{head}, queue 25%, model busy 90%, {rest}"
+    assert line(replace(stats, fill=None)) == f"{head}, model busy 0%, {rest}"  # on Ray nobody tells the queue
+
+
+def test_counts_of_several_workers_add_up() -> None:
+    one, other = Stats(clips=2, rows=1, ran=10, waited=8, fill=0.5), Stats(clips=3, failures=1, ran=10)
+    together = one + other
+    assert (together.clips, together.rows, together.failures, together.fill) == (5, 1, 1, 0.5)
+    assert together.busy == pytest.approx(0.6)
+    assert Stats().busy == 0

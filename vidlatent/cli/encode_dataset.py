@@ -113,12 +113,13 @@ def _record(out: str, stats: Stats) -> dict[str, Any]:
 
 
 def rates(stats: Stats) -> dict[str, float]:
-    """Clips and frames a second, and hours of video an hour."""
+    """Clips and frames a second, hours of video an hour, and the share of the time in which the model had frames."""
     elapsed = max(stats.elapsed, 1e-9)
     return {
         "clips_per_second": stats.clips / elapsed,
         "frames_per_second": stats.frames / elapsed,
         "video_hours_per_hour": stats.seconds / elapsed,
+        "model_busy": stats.busy,
     }
 
 
@@ -127,7 +128,7 @@ def _summary(out: str, stats: Stats) -> str:
     lines = [
         f"{out}: {stats.clips} clips, {stats.frames} frames, {stats.seconds / 3600:.2f} h of video in "
         f"{stats.elapsed:.0f} s: {pace['frames_per_second']:.1f} frames/s, "
-        f"{pace['video_hours_per_hour']:.2f} h of video an hour"
+        f"{pace['video_hours_per_hour']:.2f} h of video an hour, model busy {stats.busy:.0%} of the time"
     ]
     if stats.skipped or stats.known:
         lines.append(f"{stats.skipped} videos and {stats.known} clips were there already")
@@ -146,7 +147,8 @@ def line(stats: Stats) -> str:
         f"{pace['frames_per_second']:.1f} frames/s",
         f"{pace['video_hours_per_hour']:.2f} h/h",
         f"{stats.failures} failed",
-        f"queue {stats.fill:.0%}",
+        *([] if stats.fill is None else [f"queue {stats.fill:.0%}"]),
+        f"model busy {stats.busy:.0%}",
     ]
     return ", ".join(parts) + ("" if left is None else f", {_clock(left)} left")
 

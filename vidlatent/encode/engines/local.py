@@ -6,7 +6,7 @@ A worker process that is killed is started again; what it had committed is not e
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from multiprocessing.connection import Connection, wait
@@ -16,8 +16,8 @@ from typing import Any
 from vidlatent.autoencoders import Autoencoder
 from vidlatent.encode.engines.devices import decoders_each, worker_devices
 from vidlatent.encode.job import EncodeJob
-from vidlatent.encode.pipeline.decoder import die_with_owner, process_context
 from vidlatent.encode.pipeline.ledger import Stats
+from vidlatent.encode.pipeline.processes import enter, process_context, start
 from vidlatent.encode.pipeline.worker import Tell, Worker, check_failures
 from vidlatent.errors import VidlatentError
 from vidlatent.latents import write_stats
@@ -64,7 +64,7 @@ class _Member:
         """Counts over all lives of this worker."""
         # What it skips after a death it has counted before.
         skipped = max(self.before.skipped, self.stats.skipped - self.before.rows)
-        return replace(self.stats + self.before, skipped=skipped, fill=self.stats.fill)
+        return replace(self.stats + self.before, skipped=skipped)
 
 
 class _Crew:
@@ -72,6 +72,7 @@ class _Crew:
         self._job, self._decoders, self._tell = job, decoders, tell
         self._context = process_context()
         self._members = [_Member(rank, device) for rank, device in enumerate(devices)]
+        self._started = time.monotonic()
         self._total = job.open().num_rows  # and a source that is none is told before anything starts
 
     def run(self) -> Stats:
@@ -88,12 +89,13 @@ class _Crew:
 
     def _start(self, member: _Member) -> None:
         member.connection, other = self._context.Pipe()
-        member.process = self._context.Process(  # type: ignore[attr-defined]
+        process = self._context.Process(  # type: ignore[attr-defined]
             target=_work,
             args=(self._job, member.rank, len(self._members), member.device, self._decoders, other),
             name=f"vidlatent worker {member.rank}",
         )
-        member.process.start()
+        start(process)
+        member.process = process
         other.close()
 
     def _end(self, member: _Member) -> None:
@@ -122,7 +124,9 @@ class _Crew:
 
     def _sum(self) -> Stats:
         summed = reduce(add, (member.told for member in self._members))
-        return replace(summed, total=self._total)
+        fills = [member.stats.fill for member in self._members if member.stats.fill is not None]
+        fill = sum(fills) / len(fills) if fills else None
+        return replace(summed, total=self._total, fill=fill, elapsed=time.monotonic() - self._started)
 
     def _died(self, member: _Member) -> None:
         member.process.join()
@@ -138,9 +142,8 @@ class _Crew:
 
 def _work(job: EncodeJob, rank: int, world: int, device: str, decoders: int, connection: Connection) -> None:
     """Body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner gets it too, and tells by SIGTERM
-    signal.signal(signal.SIGTERM, _interrupted)
-    threading.Thread(target=die_with_owner, daemon=True).start()
+    enter(f"vl worker {rank}")
+    signal.signal(signal.SIGTERM, _interrupted)  # as the owner tells
     try:
         ae = job.autoencoder(device)
         with Worker(job, ae, name=f"w{rank}", decoders=decoders, tell=connection.send) as worker:

@@ -71,7 +71,7 @@ def run_ray(job: EncodeJob, *, device: str, workers: int | None, decoders: int |
     return total
 
 
-_COUNTS = ("clips", "frames", "seconds", "rows", "failures", "known")
+_COUNTS = ("clips", "frames", "seconds", "rows", "failures", "known", "ran", "waited")
 
 
 def _open_rows(job: EncodeJob) -> tuple[list[ClipRow], int]:

@@ -69,6 +69,7 @@ class Buffer:
     ) -> None:
         self.limit_bytes, self._batch_of, self._on_room = limit_bytes, batch_of, on_room
         self.num_bytes = 0
+        self.waited = 0.0  # seconds for which whoever encodes had no frames
         self._changed = Condition()
         self._open: list[Clip] = []
         self._whole: dict[tuple[int, ...], list[Clip]] = {}
@@ -124,7 +125,12 @@ class Buffer:
                 work = self._choose()
                 if work is not None or (self._finished and not self._open):
                     return work
-                self._changed.wait()
+                self._wait()
+
+    def _wait(self) -> None:
+        started = time.monotonic()
+        self._changed.wait()
+        self.waited += time.monotonic() - started
 
     def _choose(self) -> Batch | Clip | None:
         candidates: list[tuple[float, Any]] = [(clips[0].since, clips) for clips in self._whole.values()]
@@ -163,7 +169,7 @@ class Buffer:
             while True:
                 with self._changed:
                     while not clip.waiting and not clip.ended:
-                        self._changed.wait()
+                        self._wait()
                     if clip.lost:
                         raise ClipLost
                     if not clip.waiting:

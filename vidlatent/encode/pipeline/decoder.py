@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from multiprocessing import get_all_start_methods, get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
 import torch
 
 from vidlatent.encode.pipeline.cutting import Task, cut
+from vidlatent.encode.pipeline.processes import enter, start
 from vidlatent.encode.pipeline.transport import Inlet, Outlet, new_ring
 from vidlatent.errors import VideoError
 
 _EXIT_SECONDS = 5
 _UNKNOWN = 255
-_PRELOADED = (__name__, "vidlatent.encode.engines.local", "vidlatent.autoencoders.families", "vidlatent.io._av")
 _ALARM_SLACK_SECONDS = 5
 
 
@@ -44,15 +41,6 @@ class Done:
     """The decoder is through with a video, well or not."""
 
 
-def process_context() -> BaseContext:
-    """How processes are started: from a server that has imported what they need, where the system can."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOADED])
-    return context
-
-
 class Decoder:
     """A decode process. It ends with its owner, whatever that dies of."""
 
@@ -62,7 +50,7 @@ class Decoder:
         self.process = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(other, ring, timeout_seconds), daemon=True, name="vidlatent decoder"
         )
-        self.process.start()
+        start(self.process)
         other.close()  # the process alone holds it, so that its death is seen as the end of the pipe
         self.inlet = Inlet(own, ring)
         self.connection: Connection = own
@@ -88,9 +76,8 @@ class Decoder:
 
 
 def _serve(connection: Connection, ring: Any, timeout_seconds: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the owner decides
+    enter("vl decoder")
     torch.set_num_threads(1)
-    threading.Thread(target=die_with_owner, daemon=True).start()
     outlet = Outlet(connection, ring)
     try:
         outlet.send(Ready())
@@ -128,11 +115,3 @@ def _alarm(seconds: float) -> Iterator[None]:
     yield
     if hasattr(signal, "alarm"):
         signal.alarm(0)
-
-
-def die_with_owner() -> None:
-    """Body of a thread that ends its process when the one that started it is gone, whatever that died of."""
-    owner = parent_process()
-    if owner is not None:
-        wait([owner.sentinel])
-        os._exit(1)

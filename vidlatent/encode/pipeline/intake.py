@@ -18,8 +18,9 @@ from typing import Any
 
 from vidlatent.encode.pipeline.buffer import Buffer, Clip
 from vidlatent.encode.pipeline.cutting import Begin, End, Frames, Task
-from vidlatent.encode.pipeline.decoder import Decoder, Done, Failed, Ready, process_context
+from vidlatent.encode.pipeline.decoder import Decoder, Done, Failed, Ready
 from vidlatent.encode.pipeline.ledger import Ledger, RowState, Stage
+from vidlatent.encode.pipeline.processes import process_context
 from vidlatent.encode.policy import ClipPolicy
 from vidlatent.encode.sources import ClipRow, fetch
 from vidlatent.errors import VideoError, VidlatentError

@@ -24,7 +24,8 @@ class Stats:
         skipped: Rows that an earlier run was through with.
         known: Clips that were in the dataset already, or came from another row.
         total: Rows of the source, None where it does not say.
-        fill: How full the buffer between decoding and the model is: 1 when the model is what limits, 0 when decoding.
+        fill: How full the buffer between decoding and the model is now; None where nobody tells.
+        ran, waited: Seconds that workers ran, summed over them, and of these, how long their models had no frames.
         elapsed: Seconds since the start.
     """
 
@@ -36,20 +37,21 @@ class Stats:
     skipped: int = 0
     known: int = 0
     total: int | None = None
-    fill: float = 0.0
+    fill: float | None = None
+    ran: float = 0.0
+    waited: float = 0.0
     elapsed: float = 0.0
 
     def __add__(self, other: Stats) -> Stats:
-        """Counts of two workers of one run together."""
-        counts = ("clips", "frames", "seconds", "rows", "failures", "skipped", "known")
+        """Counts of two workers of one run together; total, fill and elapsed stay those of the first."""
+        counts = ("clips", "frames", "seconds", "rows", "failures", "skipped", "known", "ran", "waited")
         summed: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in counts}
-        return replace(
-            self,
-            **summed,
-            total=self.total or other.total,
-            fill=(self.fill + other.fill) / 2,
-            elapsed=max(self.elapsed, other.elapsed),
-        )
+        return replace(self, **summed)
+
+    @property
+    def busy(self) -> float:
+        """Share of the time in which models had frames: towards 1 they are what limits, below it decoding is."""
+        return 1 - self.waited / self.ran if self.ran else 0.0
 
     @property
     def left_seconds(self) -> float | None:
@@ -87,10 +89,11 @@ class Ledger:
         self._finished: list[Mapping[str, Any]] = []
         self._started = time.monotonic()
 
-    def stats(self, fill: float = 0.0) -> Stats:
-        """Counts as they are now."""
+    def stats(self, *, fill: float | None = None, waited: float = 0.0) -> Stats:
+        """Counts as they are now; `waited` is how long the model had no frames."""
         with self._lock:
-            return replace(self._stats, fill=fill, elapsed=time.monotonic() - self._started)
+            elapsed = time.monotonic() - self._started
+            return replace(self._stats, fill=fill, ran=elapsed, waited=waited, elapsed=elapsed)
 
     def skip(self) -> None:
         """An earlier run was through with a row."""

@@ -90,7 +90,7 @@ class Worker:
                     self._encode(work, buffer, ledger, storing)
                 else:
                     self._stream(work, buffer, ledger, storing)
-                self._report(ledger.stats(buffer.fill))
+                self._report(ledger.stats(fill=buffer.fill, waited=buffer.waited))
             if intake.error is not None:
                 raise intake.error
             check_failures(job, ledger.stats())
@@ -101,7 +101,7 @@ class Worker:
                 storing.flush()
             finally:
                 storing.stop()
-        stats = ledger.stats()
+        stats = ledger.stats(waited=buffer.waited)
         self._report(stats, last=True)
         return stats
 
