@@ -38,7 +38,8 @@ def test_info(here: Here, folder: Path) -> None:
     text = here("info", folder).stdout
     assert "48x32 (4x4x6): 3" in text
     assert "a-model, fingerprint 0123abcd" in text
-    assert "fps: 24" in text
+    assert "fps 24" in text
+    assert "not told" in text  # its source
 
 
 def test_info_of_an_empty_dataset(here: Here, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_verify_and_repair(here: Here, folder: Path) -> None:
     assert (record["ok"], len(record["problems"])) == (False, 1)
     repaired = here("verify", folder, "--repair")
     assert repaired.exit_code == 0
-    assert "1 shards put into quarantine/, 0 clips saved from them" in repaired.stdout
+    assert "1 shard put into quarantine/, 0 clips saved from there" in repaired.stdout
     assert "changed: w0-00001" in repaired.stdout
     assert here("verify", folder).exit_code == 0
     assert json.loads(here("verify", folder, "--fingerprint", "ffff", "--json").stdout)["ok"] is False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from vidlatent.cli.describe import human_bytes, two_columns
+from vidlatent.errors import LatentFileError
 from vidlatent.latents.values import TYPES
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _SHAPES_SHOWN, _PROBLEMS_SHOWN = 5, 20
 
 def dataset_record(dataset: LatentDataset) -> dict[str, Any]:
     """What a dataset holds, how well it compresses, and where it comes from."""
+    sources, failures = origin(str(dataset.folder))
     columns, settings, stats = dataset.columns, dataset.settings, dataset.stats
     grids = np.array(columns.shapes, np.int64).reshape(-1, 5)[columns.shape]
     itemsize = 1 if settings.dtype == "int8" else TYPES[settings.dtype].itemsize
@@ -51,8 +53,24 @@ def dataset_record(dataset: LatentDataset) -> dict[str, Any]:
         "latent_spec": dict(settings.latent_spec),
         "recipe": dict(settings.recipe),
         "version": settings.version,
+        "sources": sources,
+        "failures": failures,
         "stats": {"count": stats.count, "mean": stats.mean.tolist(), "std": stats.std.tolist()},
     }
+
+
+def origin(directory: str) -> tuple[list[str] | None, int]:
+    """What `encode-dataset` made a dataset of, None where something else did; and how many videos failed."""
+    from vidlatent.encode.config import saved_job
+    from vidlatent.encode.pipeline.journal import FAILURES
+    from vidlatent.latents.dataset.folder import open_folder
+
+    try:
+        sources = list(saved_job(directory).source)
+    except LatentFileError:
+        return None, 0
+    folder = open_folder(directory)
+    return sources, len(folder.read([FAILURES])[0].splitlines()) if folder.size(FAILURES) else 0
 
 
 def _shapes(dataset: LatentDataset) -> list[dict[str, Any]]:
@@ -82,15 +100,50 @@ def dataset_table(record: Mapping[str, Any]) -> Table:
             + (f", each {length['least']:.2f} to {length['most']:.2f} s" if length else ""),
             "sizes": ", ".join(shapes) + (f" and {more} more" if more > 0 else ""),
             "latents": f"{record['latent_frames']:,} latent frames, {record['holds']} in {record['dtype']}",
-            "bytes": f"{human_bytes(record['bytes'])} in {record['shards']} shards"
+            "bytes": f"{human_bytes(record['bytes'])} in {counted(record['shards'], 'shard')}"
             + (f", {open_ones} of them unfinished" if open_ones else "")
             + (f", {record['compression']:g}x smaller than raw 8-bit RGB" if record["compression"] else ""),
             "model": f"{record['model']}, fingerprint {record['fingerprint']}",
-            "recipe": ", ".join(f"{name}: {value}" for name, value in record["recipe"].items()) or "not told",
+            "recipe": _recipe(record["recipe"]) or "not told",
+            "source": ", ".join(record["sources"] or ["not told"])
+            + (f"; {counted(record['failures'], 'video')} failed: failures.jsonl" if record["failures"] else ""),
             "mean": _numbers(record["stats"]["mean"]),
             "std": _numbers(record["stats"]["std"]),
         }
     )
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 shard", "2 shards"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    """How clips were made: in words where `encode-dataset` says it, else as it stands."""
+    parts = []
+    for name, value in recipe.items():
+        try:
+            parts.append(_policy(value) if name == "clips" else f"{name} {value}")
+        except (KeyError, TypeError):
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
+def _policy(clips: Mapping[str, Any]) -> str:
+    shapes = [", ".join(part for part in _shape_parts(shape) if part) for shape in clips["shapes"]]
+    stride = f", one every {clips['stride']}" if clips["stride"] else ""
+    tail = f", tail {clips['tail']}" if any(shape["frames"] for shape in clips["shapes"]) else ""
+    return "; ".join(shapes) + stride + tail
+
+
+def _shape_parts(shape: Mapping[str, Any]) -> Iterator[str]:
+    size, frames, fps = shape["size"], shape["frames"], shape["fps"]
+    if size is None:
+        yield "own size"
+    else:
+        yield f"shorter side {size}" if isinstance(size, int) else f"{size[1]}x{size[0]}"
+    yield "whole videos" if frames is None else counted(frames, "frame")
+    yield f"{fps} fps" if fps else ""
 
 
 def _numbers(values: list[float]) -> str:
@@ -132,17 +185,20 @@ def verification_lines(record: Mapping[str, Any]) -> list[str]:
     ]
     if len(problems) > _PROBLEMS_SHOWN:
         lines.append(f"and {len(problems) - _PROBLEMS_SHOWN} more: --json has all")
-    whole = f"{record['clips']:,} clips whole in {record['shards']} shards, {human_bytes(record['bytes'])} read"
-    unfinished = len(record["unfinished_shards"])
-    lines.append(whole + (f"; {unfinished} shards unfinished: being written, or --repair" if unfinished else ""))
+    read, unfinished = human_bytes(record["bytes"]), len(record["unfinished_shards"])
+    whole = f"{counted(record['clips'], 'clip')} whole in {counted(record['shards'], 'shard')}, {read} read"
+    rest = f"; {counted(unfinished, 'shard')} unfinished: being written, or --repair" if unfinished else ""
+    lines.append(whole + rest)
     if "repair" in record:
         done = record["repair"]
         lines.append(
-            f"repaired: {len(done['quarantined'])} shards put into quarantine/, {done['saved_clips']} clips saved from "
-            f"them, {len(done['finished'])} unfinished shards finished, {len(done['lost_keys'])} clips lost"
+            f"repaired: {counted(len(done['quarantined']), 'shard')} put into quarantine/, "
+            f"{counted(done['saved_clips'], 'clip')} saved from there, "
+            f"{counted(len(done['finished']), 'unfinished shard')} finished, "
+            f"{counted(len(done['lost_keys']), 'clip')} lost"
         )
         if done["encoded_clips"] is not None:
-            lines.append(f"{done['encoded_clips']} clips encoded again from their source")
+            lines.append(f"{counted(done['encoded_clips'], 'clip')} encoded again from the source")
         elif done["lost_keys"]:
             lines.append("to encode them again, start encode-dataset on this dataset with the same arguments")
     return lines

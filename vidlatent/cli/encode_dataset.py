@@ -125,6 +125,8 @@ def rates(stats: Stats) -> dict[str, float]:
 
 def _summary(out: str, stats: Stats) -> str:
     pace = rates(stats)
+    if not stats.rows:
+        return f"{out}: nothing to encode: {stats.skipped} videos were there already"
     lines = [
         f"{out}: {stats.clips} clips, {stats.frames} frames, {stats.seconds / 3600:.2f} h of video in "
         f"{stats.elapsed:.0f} s: {pace['frames_per_second']:.1f} frames/s, "

@@ -28,7 +28,7 @@ def verify(
 ) -> None:
     """Read a whole latent dataset and hold it against its checksums; exit 1 where anything is wrong."""
     terminal.configure(as_json=as_json, debug=debug)
-    from vidlatent.cli.describe_dataset import verification_lines, verification_record
+    from vidlatent.cli.describe_dataset import counted, verification_lines, verification_record
     from vidlatent.latents import dataset
 
     done, encoded = None, None
@@ -46,7 +46,7 @@ def verify(
     terminal.result(record, *verification_lines(record))
     if not found.ok:
         advice = "" if repair else ": --repair puts the damaged shards aside and keeps what is good"
-        typer.echo(f"error: {directory}: {len(found.problems)} problems{advice}", err=True)
+        typer.echo(f"error: {directory}: {counted(len(found.problems), 'problem')}{advice}", err=True)
         raise typer.Exit(1)
 
 
