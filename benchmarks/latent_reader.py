@@ -36,7 +36,8 @@ Side = Callable[[], int]  # reads, and says how many windows
 def write(folder: Path, clips: int) -> None:
     """The same latents as a dataset and as one file per clip."""
     settings = DatasetSettings("0" * 16, "none", SPEC)
-    meta = ClipMeta(81, (480, 832), Fraction(24), caption="noise")
+    times = [Fraction(number, 24) for number in range(81)]
+    meta = ClipMeta(81, (480, 832), Fraction(24), times, caption="noise")
     (folder / "pt").mkdir()
     with DatasetWriter(folder / "dataset", settings, shard_bytes=2**26) as writer:
         for number in range(clips):
@@ -71,9 +72,10 @@ def raw(dataset: LatentDataset, windows: list[tuple[int, int]], *, at_once: int 
     for name in columns.tars:
         with (Path(dataset.folder.url) / name).open("rb") as file:
             maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    places = [
-        (maps[columns.shard[c]], int(columns.data[columns.first_segment[c]]) + s * frame_bytes) for c, s in windows
-    ]
+    places = []
+    for clip, start in windows:
+        shard, _, _, segment, *_ = columns.places[clip].tolist()
+        places.append((maps[shard], columns.data.item(segment) + start * frame_bytes))
     num_bytes = LENGTH * frame_bytes
 
     def read() -> int:

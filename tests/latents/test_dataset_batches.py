@@ -1,7 +1,9 @@
 """Batches for training: a function of seed, epoch and rank, whoever reads them and wherever they were interrupted."""
 
 import copy
+import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from vidlatent.autoencoders import LatentSpec
-from vidlatent.errors import InputError
-from vidlatent.latents import DatasetWriter, LatentBatches, LatentDataset, open_latents
+from vidlatent.errors import InputError, LatentFileError
+from vidlatent.latents import ClipMeta, ClipSource, DatasetWriter, LatentBatches, LatentDataset, open_latents
+from vidlatent.latents.dataset.meta import Descriptions
 
 quick = settings(max_examples=30, deadline=None)
 CLIPS = 30
@@ -268,3 +271,24 @@ def test_batches_survive_pickling_with_their_place(dataset: LatentDataset) -> No
     assert isinstance(batches, LatentBatches)
     batches.set_epoch(4)
     assert windows(copy.deepcopy(batches)) == windows(batches)
+
+
+def test_captions_are_those_of_the_clips_whatever_else_is_told() -> None:
+    times = [Fraction(number, 24) for number in range(9)]
+    for uri in ('a "source": {"caption": "no"}.mp4', ""):
+        meta = ClipMeta(
+            9,
+            (32, 48),
+            Fraction(24),
+            times,
+            source=ClipSource(uri=uri),
+            caption='yes, "source": ',
+            columns={"source": {"caption": "no"}, "caption": "no"},
+        )
+        text = meta.to_json()
+        turned = json.dumps(dict(reversed(json.loads(text).items())))
+        described = Descriptions([text.encode(), turned.encode()])
+        assert described.captions == [meta.caption] * 2
+        assert list(described) == [meta] * 2
+    with pytest.raises(LatentFileError, match="description is damaged"):
+        _ = Descriptions([b'{"num_frames": 9, "source": {}}']).captions

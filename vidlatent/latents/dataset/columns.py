@@ -15,24 +15,31 @@ from vidlatent.latents.dataset.catalog import Shard, counted
 class Columns:
     """What it takes to find and to choose clips; rows are sorted by key, whichever worker wrote them.
 
-    Clip i lies in `tars[shard[i]]` in segments [`first_segment[i]`, `first_segment[i + 1]`), rows of `data` (byte of
-    the first frame) and `frames`. `shape[i]` numbers `shapes`, each (C, h, w) with the video's (H, W) behind it.
+    Row i of `places` is all that it takes to read clip i, side by side because copies empty the caches: shard, shape,
+    latent frames, first segment, number of segments, offset and bytes of its description. It lies in `tars[shard]`, in
+    segments that are rows of `data` (byte of the first frame) and `frames`. `shape` numbers `shapes`, each (C, h, w)
+    with the video's (H, W) behind it.
     """
 
     tars: list[str]
     clips: dict[str, int]
     shapes: list[tuple[int, int, int, int, int]]
     keys: np.ndarray
-    shard: np.ndarray
-    shape: np.ndarray
-    first_segment: np.ndarray
+    places: np.ndarray
     data: np.ndarray
     frames: np.ndarray
-    latent_frames: np.ndarray
     num_frames: np.ndarray
     seconds: np.ndarray
-    meta_offset: np.ndarray
-    meta_bytes: np.ndarray
+
+    @property
+    def shape(self) -> np.ndarray:
+        """Of each clip, its number among `shapes`."""
+        return self.places[:, 1]
+
+    @property
+    def latent_frames(self) -> np.ndarray:
+        """Of each clip."""
+        return self.places[:, 2]
 
 
 def gather(shards: Iterable[Shard]) -> Columns:
@@ -59,25 +66,20 @@ def gather(shards: Iterable[Shard]) -> Columns:
     rows = _table(per_clip, 7)
     first = np.concatenate([[0], np.cumsum(rows[:, 2])])
     counts = rows[order, 2]
-    first_segment = np.concatenate([[0], np.cumsum(counts)])
+    first_segment = np.cumsum(counts) - counts
     # Row j of the sorted segments is the k-th of its clip: take them where that clip's lay before.
-    source = np.repeat(first[order] - first_segment[:-1], counts) + np.arange(first_segment[-1])
+    source = np.repeat(first[order] - first_segment, counts) + np.arange(counts.sum())
     segments = _table(per_segment, 2)[source]
     return Columns(
         tars=tars,
         clips=clips,
         shapes=list(shapes),
         keys=np.array(keys, dtype=bytes)[order],
-        shard=rows[order, 0].astype(np.int32),
-        shape=rows[order, 1].astype(np.int32),
-        first_segment=first_segment,
+        places=np.stack([*rows[order][:, [0, 1, 3]].T, first_segment, *rows[order][:, [2, 5, 6]].T], 1),
         data=segments[:, 0].copy(),
         frames=segments[:, 1].astype(np.int32),
-        latent_frames=rows[order, 3].astype(np.int32),
         num_frames=rows[order, 4].astype(np.int32),
         seconds=np.array(seconds)[order],
-        meta_offset=rows[order, 5].copy(),
-        meta_bytes=rows[order, 6].astype(np.int32),
     )
 
 

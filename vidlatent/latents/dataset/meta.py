@@ -106,28 +106,34 @@ class Descriptions:
     """
 
     def __init__(self, texts: Sequence[bytes]) -> None:
-        self._records = [parse(text) for text in texts]
+        self._texts = texts
 
     @property
     def captions(self) -> list[str]:
         """Captions alone."""
         with _told():
-            return [record["caption"] for record in self._records]
+            return [parse(_without_times(text))["caption"] for text in self._texts]
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._texts)
 
     def __getitem__(self, row: int) -> ClipMeta:
-        return ClipMeta.from_record(self._records[row])
+        return ClipMeta.from_json(self._texts[row])
 
     def __iter__(self) -> Iterator[ClipMeta]:
-        return map(ClipMeta.from_record, self._records)
+        return map(ClipMeta.from_json, self._texts)
+
+
+def _without_times(text: bytes) -> bytes:
+    """A description from the source on: what `ClipMeta.to_json` writes before it are numbers, and most of the text."""
+    at = text.find(b'"source": ') if text.startswith(b'{"num_frames": ') else -1
+    return text if at < 0 else b"{" + text[at:]
 
 
 def parse(text: str | bytes) -> dict[str, Any]:
     """A clip's JSON object. Raises `LatentFileError` where it is none."""
     with _told():
-        record = json.loads(text)
+        record = json.loads(text if isinstance(text, str) else text.decode())
         return {**record}
 
 

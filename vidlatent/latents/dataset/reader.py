@@ -91,8 +91,8 @@ class LatentDataset(Dataset[dict[str, Any]]):
 
     def shape(self, i: int) -> tuple[int, int, int, int]:
         """(t, C, h, w) of a clip as stored."""
-        c, h, w = self.columns.shapes[self.columns.shape[self._index(i)]][:3]
-        return int(self.columns.latent_frames[self._index(i)]), c, h, w
+        _, number, latent_frames, *_ = self._place(i)
+        return (latent_frames, *self.columns.shapes[number][:3])
 
     def meta(self, i: int) -> ClipMeta:
         """What travels with a clip.
@@ -104,9 +104,8 @@ class LatentDataset(Dataset[dict[str, Any]]):
 
     def meta_json(self, i: int) -> bytes:
         """The same as the JSON text that it is stored as."""
-        i = self._index(i)
-        start, count = int(self.columns.meta_offset[i]), int(self.columns.meta_bytes[i])
-        return self._located(int(self.columns.shard[i]), self.folder.read_bytes, start, start + count)
+        shard, *_, start, count = self._place(i)
+        return self._located(shard, self.folder.read_bytes, start, start + count)
 
     def window(self, i: int, start: int, length: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Latent frames [start, start + length) of clip i as (t, C, h, w).
@@ -164,19 +163,18 @@ class LatentDataset(Dataset[dict[str, Any]]):
         columns, length, row = self.columns, shape[1], 0
         pieces = []
         for clip, start in windows:
-            i = self._index(clip)
-            if columns.shapes[columns.shape[i]][:3] != shape[2:]:
-                raise InputError(f"clip {i} has latents of {self.shape(i)} (t, C, h, w), asked for {shape[1:]}")
+            shard, number, total, segment, segments, *_ = self._place(clip)
+            if columns.shapes[number][:3] != shape[2:]:
+                raise InputError(f"clip {clip} has latents of {self.shape(clip)} (t, C, h, w), asked for {shape[1:]}")
             stop, position = start + length, 0
-            if not 0 <= start <= stop <= columns.latent_frames[i]:
-                total = columns.latent_frames[i]
-                raise InputError(f"clip {i}: asked for latent frames [{start}, {stop}), it has [0, {total})")
-            a, b = columns.first_segment[i : i + 2].tolist()
-            for data, count in zip(columns.data[a:b].tolist(), columns.frames[a:b].tolist(), strict=True):
+            if not 0 <= start <= stop <= total:
+                raise InputError(f"clip {clip}: asked for latent frames [{start}, {stop}), it has [0, {total})")
+            for of_clip in range(segment, segment + segments):
+                count = columns.frames.item(of_clip)
                 first, last = max(start, position), min(stop, position + count)
                 if first < last:
                     at = row - start
-                    pieces.append((int(columns.shard[i]), data, first - position, first + at, last + at))
+                    pieces.append((shard, columns.data.item(of_clip), first - position, first + at, last + at))
                 position += count
             row += length
         return pieces
@@ -213,6 +211,11 @@ class LatentDataset(Dataset[dict[str, Any]]):
         if len({latents.shape for latents in batch["latents"]}) == 1:
             batch["latents"] = torch.stack(batch["latents"])
         return batch
+
+    def _place(self, i: int) -> list[int]:
+        """What `Columns.places` says of a clip."""
+        place: list[int] = self.columns.places[self._index(i)].tolist()
+        return place
 
     def _index(self, i: int) -> int:
         count = len(self.columns.keys)
