@@ -47,6 +47,18 @@ def test_the_velocity_is_noise_minus_data() -> None:
     assert torch.equal(interpolate(Z0, NOISE, torch.zeros(2, 4)), Z0)
 
 
+def test_what_is_shown_in_place_of_the_data_is_noised_and_does_not_count() -> None:
+    counted = torch.tensor([True, False, True, True]).expand(2, 4)
+    shown = torch.where(counted[:, None, :, None, None], Z0, -Z0)
+
+    def model(z: Tensor, t: Tensor, context: Context | None = None, **options: object) -> Tensor:
+        assert torch.equal(z, interpolate(shown, NOISE, t))
+        wrong = torch.tensor([0.5, 100.0, 0.5, 0.5], dtype=z.dtype)
+        return NOISE - Z0 + wrong[:, None, None]
+
+    assert flow_loss(model, Z0, T, noise=NOISE, shown=shown, counted=counted).item() == pytest.approx(0.25)
+
+
 def test_clean_frames_are_context_and_do_not_count() -> None:
     """One of eight frames is at t = 0; with an error in its column alone, the other clip's frame is one of seven."""
     assert flow_loss(off_by(1.0, (1,)), Z0, T, noise=NOISE).item() == pytest.approx(1 / 7)

@@ -49,31 +49,35 @@ def flow_loss(
     mask: Predicate | None = None,
     teacher: Causal | None = None,
     context_t: Tensor | None = None,
+    shown: Tensor | None = None,
+    counted: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Mean flow-matching loss of clean latents `z0` `(B, C, t, h, w)` at levels `t` `(B,)` or `(B, t)`.
 
     Frames at t = 0 are context and do not count. With `teacher` the model sees the clean clip before the noisy one
     (teacher forcing: twice the frames), each noisy block seeing clean blocks before its own; `context_t` `(B, t)` is
-    how noisy that clean half is (default 0). `mask` says who sees whom instead, without `teacher`.
+    how noisy that clean half is (default 0). `mask` says who sees whom instead, without `teacher`. `shown` is noised
+    in place of `z0`, where `counted` `(B, t)` is False: context that is not as it should be.
     """
     frames = z0.shape[2]
     t = t if t.ndim == 2 else t[:, None].expand(-1, frames)
     noise = noise_like(z0, generator) if noise is None else noise
-    z = interpolate(z0, noise, t)
+    z = interpolate(z0 if shown is None else shown, noise, t)
     if teacher is None:
         velocity = dit(z, t, context, mask=mask)
     else:
         after = AfterClean.of(z0, context, teacher, levels=context_t, generator=generator)
         velocity = after.velocity(dit, z, t)
     precise = torch.promote_types(z0.dtype, torch.float32)
-    return _mean_loss(velocity.to(precise), (noise - z0).to(precise), t, weight, uncertainty, cosine)
+    return _mean_loss(velocity.to(precise), (noise - z0).to(precise), t, counted, weight, uncertainty, cosine)
 
 
 def _mean_loss(
     velocity: Tensor,
     target: Tensor,
     t: Tensor,
+    counted: Tensor | None,
     weight: Weight | None,
     uncertainty: LearnedUncertainty | None,
     cosine: float,
@@ -86,7 +90,7 @@ def _mean_loss(
     if uncertainty is not None:
         log_variance = uncertainty(t)
         loss = loss / log_variance.exp() + log_variance
-    counts = (t > 0).to(loss.dtype)
+    counts = ((t > 0) if counted is None else (t > 0) & counted).to(loss.dtype)
     return (loss * counts).sum() / counts.sum().clamp(min=1)
 
 

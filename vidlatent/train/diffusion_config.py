@@ -61,12 +61,15 @@ class FlowMethod(RunConfig):
 
     Context is noised to levels drawn from [0, `context_noise`]: in teacher forcing that of a clip to one level, in
     forcing each frame that is context, with probability `clean`, to its own. At level 0 nothing is learned from it.
+    In forcing, a share `faded` of samples has a past that fades towards the clip's mean over time, as that of a
+    rollout does which loses what moves: the frames after it are learned all the same. See `diffusion_past`.
     """
 
     name: Literal["flow"] = "flow"
     modes: dict[Mode, float] = Field(default_factory=_forcing)
     clean: float = Field(default=0.0, ge=0, lt=1)
     context_noise: float = Field(default=0.0, ge=0, le=1)
+    faded: float = Field(default=0.0, ge=0, le=1)
     shift: float = Field(default=1.0, gt=0)
     uniform_share: float = Field(default=0.5, ge=0, le=1)
     drop_context: float = Field(default=0.1, ge=0, le=1)

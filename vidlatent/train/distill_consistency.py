@@ -18,7 +18,7 @@ from vidlatent.diffusion.noise import interpolate, per_frame
 from vidlatent.diffusion.times import time_grid
 from vidlatent.train.diffusion_config import ConsistencyMethod, DiffusionConfig
 from vidlatent.train.diffusion_data import Latents
-from vidlatent.train.diffusion_sinks import set_apart
+from vidlatent.train.diffusion_past import set_apart
 from vidlatent.train.distill import Distillation
 from vidlatent.train.task import Loss, Models, Part
 

@@ -19,7 +19,7 @@ from vidlatent.errors import InputError
 from vidlatent.train.diffusion_config import DiffusionConfig, FlowMethod, Mode
 from vidlatent.train.diffusion_data import Latents
 from vidlatent.train.diffusion_samples import write_samples
-from vidlatent.train.diffusion_sinks import set_apart
+from vidlatent.train.diffusion_past import fade, set_apart
 from vidlatent.train.task import Batches, Loss, Models, Part
 
 _HELD_OUT = 64
@@ -76,6 +76,7 @@ class FlowTask:
             t = sample_times(b, frames, density=density, shift_by=method.shift, generator=generator).to(z)
             context = None if context is None else context.frames(0, frames)
             return flow_loss(dit, z[:, :, :frames], t, context, mask=Full(), generator=generator)
+        mean = z.mean(2, keepdim=True)
         z, context, given = set_apart(z, context, frames=frames, sinks=model.sinks, generator=generator)
         t = sample_times(b, frames, density=density, block=model.block, shift_by=method.shift, generator=generator).to(
             z
@@ -85,8 +86,10 @@ class FlowTask:
             t, level = t.masked_fill(given, 0), level.masked_fill(given, 0)
             return flow_loss(dit, z, t, context, teacher=model.mask, context_t=level, generator=generator)
         is_context, level = torch.rand(2, *t.shape, generator=generator).to(t)
-        t = torch.where(is_context < method.clean, method.context_noise * level, t).masked_fill(given, 0)
-        return flow_loss(dit, z, t, context, mask=model.mask, generator=generator)
+        shown, past = fade(z, mean, share=method.faded, sinks=model.sinks, generator=generator)
+        is_context = past | (is_context < method.clean)
+        t = torch.where(is_context, method.context_noise * level, t).masked_fill(given, 0)
+        return flow_loss(dit, z, t, context, mask=model.mask, shown=shown, counted=~past, generator=generator)
 
     def evaluate(self, models: Models, folder: Path | None) -> dict[str, float]:
         """Loss of every mode on held-out clips, by the same noise each time, and their weighted mean."""

@@ -1,4 +1,4 @@
-"""Samples whose sinks lie apart from the other frames, as in a long rollout."""
+"""Samples whose past is that of a long rollout: sinks far away, frames that have faded."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from ring_world import RingLatents, ring_config
 
 from vidlatent.diffusion.context import Context
 from vidlatent.diffusion.dit import VideoDiT, VideoDiTConfig
-from vidlatent.train.diffusion_sinks import set_apart
+from vidlatent.train.diffusion_past import fade, set_apart
 from vidlatent.train.flow import FlowTask
 
 FRAMES, SINKS, ROOM = 5, 2, 4
@@ -39,6 +39,23 @@ def test_without_room_samples_are_the_clips() -> None:
     z, _, given = set_apart(numbered()[:, :, :FRAMES], None, frames=FRAMES, sinks=0)
     assert torch.equal(z, numbered()[:, :, :FRAMES])
     assert not given.any()
+
+
+def test_a_part_of_the_past_fades_towards_the_mean_and_neither_sinks_nor_the_last_frame_do() -> None:
+    z, mean = torch.randn(256, 2, FRAMES, 3, 3), torch.randn(256, 2, 1, 3, 3)
+    shown, past = fade(z, mean, share=0.5, sinks=SINKS, generator=torch.Generator().manual_seed(0))
+    assert not past[:, :SINKS].any()
+    assert not past[:, -1].any()
+    assert (past[:, SINKS:-1].int().diff(dim=1) <= 0).all()  # one run, from the sinks on
+    assert 0.3 < past.any(1).float().mean() < 0.5  # those chosen, but for runs of no length
+    kept = ~past[:, None, :, None, None].expand_as(z)
+    assert torch.equal(shown[kept], z[kept])
+    share = ((shown - z) * (mean - z)).sum((1, 3, 4)) / (mean - z).square().sum((1, 3, 4))
+    torch.testing.assert_close(shown, z + share[:, None, :, None, None] * (mean - z))
+    assert 0 <= share.min() <= share.max() <= 1
+    shown, past = fade(z, mean, share=0.0, sinks=SINKS)
+    assert torch.equal(shown, z)
+    assert not past.any()
 
 
 class Asked(VideoDiT):
