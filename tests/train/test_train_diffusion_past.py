@@ -47,7 +47,7 @@ def test_a_part_of_the_past_fades_towards_the_mean_and_neither_sinks_nor_the_las
     assert not past[:, :SINKS].any()
     assert not past[:, -1].any()
     assert (past[:, SINKS:-1].int().diff(dim=1) <= 0).all()  # one run, from the sinks on
-    assert 0.3 < past.any(1).float().mean() < 0.5  # those chosen, but for runs of no length
+    assert 0.4 < past.any(1).float().mean() < 0.6
     kept = ~past[:, None, :, None, None].expand_as(z)
     assert torch.equal(shown[kept], z[kept])
     share = ((shown - z) * (mean - z)).sum((1, 3, 4)) / (mean - z).square().sum((1, 3, 4))

@@ -18,8 +18,8 @@ from vidlatent.diffusion.times import logit_normal, mixture, sample_times, unifo
 from vidlatent.errors import InputError
 from vidlatent.train.diffusion_config import DiffusionConfig, FlowMethod, Mode
 from vidlatent.train.diffusion_data import Latents
-from vidlatent.train.diffusion_samples import write_samples
 from vidlatent.train.diffusion_past import fade, set_apart
+from vidlatent.train.diffusion_samples import write_samples
 from vidlatent.train.task import Batches, Loss, Models, Part
 
 _HELD_OUT = 64
