@@ -10,11 +10,14 @@ class InputError(VidlatentError, ValueError):
 
 
 class VideoError(InputError):
-    """A video file cannot be read or written as asked; the message names the file and the reason."""
+    """A video file cannot be read or written as asked; the message names the file, the reason and what may help.
 
-    def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path, self.reason = str(path), reason
+    `reason` is without the last: who reads thousands of files has other ways to help.
+    """
+
+    def __init__(self, path: object, reason: str, advice: str = "") -> None:
+        super().__init__(f"{path}: {reason}{advice and f'; {advice}'}")
+        self.path, self.reason, self.advice = str(path), reason, advice
 
 
 class LatentFileError(InputError):

@@ -124,7 +124,7 @@ class AvReader:
         if width * height > self._max_pixels:
             raise VideoError(
                 self._path,
-                f"{width}x{height} is {width * height:,} pixels a frame, more than max_pixels={self._max_pixels:,}; "
+                f"{width}x{height} is {width * height:,} pixels a frame, more than max_pixels={self._max_pixels:,}",
                 "raise max_pixels if the file is to be trusted",
             )
 

@@ -80,7 +80,7 @@ def _decode(path: str, options: dict[str, Any], sending: Connection) -> None:
                 sending.send(("clip", (clip.frames.numpy(), clip.pts_seconds)))
         sending.send(("end", None))
     except VideoError as error:  # in parts: exceptions are pickled with one argument
-        sending.send(("error", (error.path, error.reason)))
+        sending.send(("error", (error.path, error.reason, error.advice)))
     except (BrokenPipeError, KeyboardInterrupt):
         return
     except Exception as error:

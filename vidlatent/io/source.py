@@ -194,7 +194,7 @@ class VideoSource:
             claim = "" if self.spec.num_frames is None else f" of {self.spec.num_frames} claimed"
             raise VideoError(
                 self.spec.path,
-                f"{_when(at, reason)}; {count} frame{'' if count == 1 else 's'}{claim} decoded before that. "
+                f"{_when(at, reason)}; {count} frame{'' if count == 1 else 's'}{claim} decoded before that",
                 'on_damage="warn" or "keep" takes what is there',
             )
 
