@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> None:
         killing.until_finished(folder / f"out{datasets}", most=chosen.kills)
         check(folder / f"out{datasets}", folder / "whole")
         seconds = time.monotonic() - started
-        print(f"{killing}, {datasets} datasets as the uninterrupted one, {seconds:.0f} s", flush=True)
+        print(f"{killing}; {datasets} dataset(s), each as the uninterrupted one; {seconds:.0f} s", flush=True)
     killing.assert_nobody_is_left()
 
 

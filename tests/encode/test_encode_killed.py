@@ -37,3 +37,4 @@ def test_two_hundred_kills(tmp_path: Path, workers: int, capsys: pytest.CaptureF
         print(f"\n{line}")
     assert re.match("20[0-9] kills", line)
     assert "while it wrote" in line
+    assert workers == 1 or "of a worker" in line  # one worker is the main process
