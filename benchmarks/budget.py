@@ -4,14 +4,16 @@
 
 Each pass runs in a process of its own. Memory is resident memory above what the libraries take: weights, clip, state,
 activations and answer, which is what a budget means; where clip and
-answer alone exceed it, frames are streamed. "time" is over the whole-clip pass, "error" relative to it. On
-CUDA (`--device cuda`) memory is the peak of torch's allocator.
+answer alone exceed it, frames are streamed. "time" is over the whole-clip pass, "error" relative to it;
+"system_seconds" are the kernel's part of both, mostly for handing out fresh pages. On CUDA (`--device cuda`) memory
+is the peak of torch's allocator.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +42,10 @@ CASES = {
 }
 
 
+MAKING: list[float] = []
+"""Seconds spent on making the frames of a stream, which a whole clip has ready."""
+
+
 def action(
     case: Case, direction: str, memory: int | None, streamed: bool, folder: str, device: str
 ) -> Callable[[], None]:
@@ -49,14 +55,16 @@ def action(
     x = None if streamed else whole_input(ae, case, direction).to(device)
 
     def measured() -> None:
-        started = clock()
+        MAKING.clear()
+        started, system = clock(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
         with open(Path(folder, "answer"), "wb") as file:
             for part in pieces(ae, case, direction, memory, x):
                 for frame in part.unbind(2):
                     frame.cpu().contiguous().numpy().tofile(file)
         if device != "cpu":
             Path(folder, "cuda").write_text(str(torch.cuda.max_memory_allocated()))
-        Path(folder, "seconds").write_text(str(clock() - started))
+        system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - system
+        Path(folder, "seconds").write_text(f"{clock() - started - sum(MAKING)} {system}")
 
     if memory is not None:  # plans are remembered: planning is timed apart
         started = time.process_time()
@@ -77,7 +85,9 @@ def pieces(
     stream = ae.stream_encoder(plan) if direction == "encode" else ae.stream_decoder(plan)
     frames = range(length(ae, case, direction))
     for start in range(0, len(frames), plan.chunk):
+        begun = time.process_time()
         part = torch.cat([item(ae, case, direction, i) for i in frames[start : start + plan.chunk]], 2)
+        MAKING.append(time.process_time() - begun)
         yield mean(ae, direction, stream.push(part))
         del part
     yield mean(ae, direction, stream.finish())
@@ -130,7 +140,8 @@ def measure(
     peak = held_and_peak_bytes(action, case, direction, memory, streamed, folder, device)
     if device != "cpu":
         peak = int(Path(folder, "cuda").read_text())
-    return {"peak": peak, "seconds": float(Path(folder, "seconds").read_text())}
+    seconds, system = map(float, Path(folder, "seconds").read_text().split())
+    return {"peak": peak, "seconds": seconds, "system": system}
 
 
 def fitting(ae: vl.Autoencoder, case: Case, direction: str, budget: int) -> tuple[vl.Plan, bool]:
@@ -165,6 +176,7 @@ def rows(name: str, direction: str, shares: list[int], device: str) -> Iterator[
                 "kept": got["peak"] <= budget,
                 "time": round(got["seconds"] / whole["seconds"], 3),
                 "whole_seconds": round(whole["seconds"], 2),
+                "system_seconds": [round(part["system"], 2) for part in (whole, got)],
                 "planning_seconds": round(float(Path(folder, "planning").read_text()), 2),
                 "error": relative_error(answer, want),
                 "plan": str(plan) + (", streamed" if streamed else ""),

@@ -58,7 +58,7 @@ class SlabStream:
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
         if self.plan.budget_bytes and not self._begun and slab.device.type == "cpu":
-            return_freed_blocks(self.plan.budget_bytes)
+            return_freed_blocks(self.plan.budget_bytes, self.plan.peak_bytes)
         self._begun = True
         self._check(slab)
         self.finished = last

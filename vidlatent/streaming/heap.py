@@ -14,21 +14,23 @@ import sys
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _SMALLEST, _LARGEST = 128 * 2**10, 32 * 2**20
 """What glibc starts with and what it accepts at most."""
-_GAPS = 512
-"""A heap was seen to hold up to twenty thresholds in gaps: 1/512 of a budget each keeps them near 4% of it."""
+_GAPS = 20
+"""A heap was seen to hold up to so many thresholds in gaps."""
 
 
-def return_freed_blocks(budget_bytes: int) -> bool:
-    """From now on return freed blocks of more than 1/512 of `budget_bytes` to the system at once; keep smaller ones.
+def return_freed_blocks(budget_bytes: int, needed_bytes: int = 0) -> bool:
+    """From now on keep freed blocks only as far as their gaps fit into a budget; return larger ones to the system.
 
-    The pages of each new mapping are cleared by the system, which takes time: so the threshold is not smaller than
-    the budget asks for. Free parts of the heap are returned now. Does nothing, and returns False, unless the C
-    library is glibc, and where the environment sets its allocator (`MALLOC_...`, `GLIBC_TUNABLES`). Any number of
-    calls is one call: the last budget holds, for the whole process.
+    The pages of each new mapping are cleared by the system, which takes time: so gaps may take a 25th of
+    `budget_bytes`, which predictions allow for, and all that `needed_bytes` leaves of it, 0 if that is not known. Free
+    parts of the heap are returned now. Does nothing, and returns False, unless the C library is glibc, and where the
+    environment sets its allocator (`MALLOC_...`, `GLIBC_TUNABLES`). Any number of calls is one call: the last budget
+    holds, for the whole process.
     """
     if not _is_ours_to_set():
         return False
-    libc, threshold = ctypes.CDLL(None), min(max(budget_bytes // _GAPS, _SMALLEST), _LARGEST)
+    spare = budget_bytes // 25 + (max(budget_bytes - needed_bytes, 0) if needed_bytes else 0)
+    libc, threshold = ctypes.CDLL(None), min(max(spare // _GAPS, _SMALLEST), _LARGEST)
     # the heap's top is kept as glibc itself would: twice the threshold
     accepted = libc.mallopt(_MMAP_THRESHOLD, threshold) and libc.mallopt(_TRIM_THRESHOLD, 2 * threshold)
     return_free_heap()

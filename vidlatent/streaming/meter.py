@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidlatent.streaming.kernels import FusedKernels, answer, effect
 from vidlatent.streaming.module import Sweepable
-from vidlatent.streaming.workspace import workspace
+from vidlatent.streaming.workspace import CODE_BYTES, compiled, workspace
 
 
 class LiveStorage(TorchDispatchMode):
@@ -32,6 +32,7 @@ class LiveStorage(TorchDispatchMode):
         self.peak_everywhere_bytes = self._most = 0
         self.here = self.at_peak = ""
         self.device = torch.device(device).type
+        self._compiled: set[object] = set()
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._fused = FusedKernels(self.device)
 
@@ -60,6 +61,8 @@ class LiveStorage(TorchDispatchMode):
         if kind == "view":
             return result
         self.calls += 1
+        if (shapes := compiled(func, args, self.device)) is not None:
+            self._compiled.add(shapes)
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, Tensor):
                 self.made_bytes += tensor.nbytes
@@ -71,6 +74,11 @@ class LiveStorage(TorchDispatchMode):
         if needed > self._most:
             self._most, self.at_peak = needed, self.here
         return result
+
+    @property
+    def code_bytes(self) -> int:
+        """Code that was compiled for the shapes that operators met; it stays, and is in no peak."""
+        return len(self._compiled) * CODE_BYTES
 
     def _see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

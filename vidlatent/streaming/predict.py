@@ -86,7 +86,7 @@ class Predictor:
     def _whole(self) -> Needs:
         with torch.no_grad(), self._count() as counter:
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
-        return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes)
+        return Needs(counter.peak_bytes + counter.code_bytes, 0, counter.calls, counter.made_bytes)
 
     def _sweep(self, plan: Plan) -> tuple[Needs, Needs]:
         """A sweep of few slabs along each axis, with its state off the device and on it.
@@ -117,6 +117,7 @@ class Predictor:
                     state, moved = max(state, held), moved + 2 * held
         scale = prod(total.values()) / prod(few.values())
         done = scale * counter.calls, scale * counter.made_bytes
+        away, here = away + counter.code_bytes, here + counter.code_bytes
         return Needs(away, state, *done, moved * total[outer] / few[outer]), Needs(here, state, *done)
 
     def _until_steady(self, axis: int) -> float:

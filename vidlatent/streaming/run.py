@@ -53,7 +53,7 @@ class _Pass:
     def whole(self, x: Tensor, out: Tensor | None) -> Tensor:
         """The clip at once."""
         if self.plan.budget_bytes and x.device.type == "cpu":
-            return_freed_blocks(self.plan.budget_bytes)
+            return_freed_blocks(self.plan.budget_bytes, self.plan.peak_bytes)
         return _place(self.module(self.prepare(x)), out)
 
     def swept(self, x: Tensor, out: Tensor | None) -> Tensor:
