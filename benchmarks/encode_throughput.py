@@ -1,11 +1,12 @@
 """The pipeline against what bounds it: the autoencoder alone on decoded frames, the decoder alone, and flat memory.
 
-    python benchmarks/encode_throughput.py [--clips 5000] [--json]
+    python benchmarks/encode_throughput.py [--clips 5000] [--videos DIR] [--json]
 
 Model-bound: frames per second against the autoencoder on the same clips in memory as floating-point tensors; all that
 the pipeline's process does from start to end counts, the fixed part too. Decode-bound: a tiny share of each frame is
 encoded; frames per second against `open_video` in as many processes. Memory: many small clips; the resident memory of
-main process and decoders over the last three quarters of the run. Both sides take turns; beside the wall clock stands
+main process and decoders over the last three quarters of the run. With `--videos`, for what encoding will cost: frames
+of those videos that one core decodes and resizes in a second. Both sides take turns; beside the wall clock stands
 the processor time of what is compared (the process with the model, the processes that decode), which a busy machine
 changes little.
 """
@@ -186,12 +187,35 @@ def flat_memory(folder: Path, clips: int) -> dict[str, Any]:
     }
 
 
+def rates(folder: Path, frames: int = 64) -> dict[str, Any]:
+    """Frames per processor second of decoding and resizing the first frames of each video, one thread."""
+    found: dict[str, Any] = {}
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    for height, width in ((256, 256), (480, 832)):
+        paces = []
+        for path in paths:
+            used, count = time.process_time(), 0
+            with vl.open_video(path, chunk_frames=8, num_threads=1, size=(height, width)) as video:
+                for clip in video:
+                    count += clip.num_frames
+                    if count >= frames:
+                        break
+            paces.append(count / (time.process_time() - used))
+        least, most = min(paces), max(paces)
+        found[f"{height}x{width}"] = {
+            name: round(pace, 1)
+            for name, pace in (("median", statistics.median(paces)), ("least", least), ("most", most))
+        }
+    return {"videos": len(paths), **found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=5000, help="small clips for the memory run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--decoders", type=int, default=1, help="decode processes; leave a core for the model")
-    parser.add_argument("--only", choices=("model", "decode", "memory"))
+    parser.add_argument("--only", choices=("model", "decode", "memory", "rates"))
+    parser.add_argument("--videos", type=Path, help="folder of videos to decode, for their rates")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -200,6 +224,8 @@ def main() -> None:
         "decode": lambda folder: decode_bound(folder, arguments.rounds, arguments.decoders),
         "memory": lambda folder: flat_memory(folder, arguments.clips),
     }
+    if arguments.videos is not None:
+        runs["rates"] = lambda _: rates(arguments.videos)
     record: dict[str, Any] = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 1)}
     for name, run in runs.items():
         if arguments.only in (None, name):
