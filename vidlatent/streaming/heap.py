@@ -15,7 +15,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _SMALLEST, _LARGEST = 128 * 2**10, 32 * 2**20
 """What glibc starts with and what it accepts at most."""
 _GAPS = 30
-"""A heap was seen to hold up to 20 thresholds in gaps; those of a budget that leaves much room came near 25."""
+"""Thresholds that the gaps of a heap may add up to; 20 were seen."""
 
 
 def return_freed_blocks(budget_bytes: int, needed_bytes: int = 0) -> bool:
