@@ -119,4 +119,4 @@ def with_slack(counted: int, device: str) -> int:
 
     Measured by `python benchmarks/budget.py`.
     """
-    return int(counted * 1.08) + (6 << 20 if device == "cpu" else 0)
+    return int(counted * 1.08) + (10 << 20 if device == "cpu" else 0)
