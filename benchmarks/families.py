@@ -6,10 +6,10 @@
 Narrow models with the same random weights. Memory is resident memory at the peak of a pass in a process of its own,
 above what the libraries take: weights, input, activations and answer; `ours, 1/2` may hold half of the activations of
 `ours, whole` beside weights, input and answer. Where that is less than any plan needs, it has the smallest budget that
-does, and the row says so. Times are processor seconds, medians of interleaved rounds in one more process; errors are
-relative to our whole-clip answer. Theirs is called as its pipelines call it: CogVideoX, HunyuanVideo, KVAE and
-EasyAnimate take frames in chunks even when they are "plain"; Allegro has tiles only; Stable Video Diffusion, Cosmos
-and KVAE have none that work. Tiles are scaled down with the clips (`CASES`), which are two tiles wide.
+does, and the row says so. Times are processor seconds, medians of interleaved rounds, each way in a process of its own;
+errors are relative to our whole-clip answer. Theirs is called as its pipelines call it: CogVideoX, HunyuanVideo, KVAE
+and EasyAnimate take frames in chunks even when they are "plain"; Allegro has tiles only; Stable Video Diffusion,
+Cosmos and KVAE have none that work. Tiles are scaled down with the clips (`CASES`), which are two tiles wide.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ import multiprocessing
 import pickle
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from measure import held_and_peak_bytes, median_ratio, paired_times
+from measure import held_and_peak_bytes, median_ratio
 
 import vidlatent as vl
 from vidlatent.autoencoders.diffusers_format import adapter, save_pretrained
@@ -39,6 +41,7 @@ OURS, THEIRS = (WHOLE, *SHARES), (PLAIN, TILED)
 NO_PLAIN, NO_TILES = ("allegro",), ("svd", "cosmos-1.0", "kvae-1")
 _IMAGES = (diffusers.AutoencoderKL, diffusers.AutoencoderDC, diffusers.AutoencoderKLTemporalDecoder)
 Run = Callable[[], torch.Tensor]
+_run: Run
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ CASES = {
     "kvae-1": Case({"base": 32, "multipliers": (1, 1, 2, 2)}, (9, 128, 128)),
     "cosmos-1.0": Case({"encoder_widths": (16, 32, 64, 64), "decoder_widths": (32, 64, 64, 64)}, (17, 320, 320)),
     "svd": Case({"widths": (32, 32, 64, 64)}, (4, 160, 160)),
-    "sd": Case(_KL, (4, 192, 192)),
-    "dc-ae-f32c32-sana": Case({"encoder_widths": _IMAGE_WIDTHS, "decoder_widths": _IMAGE_WIDTHS}, (2, 256, 256)),
+    "sd": Case(_KL, (16, 192, 192)),
+    "dc-ae-f32c32-sana": Case({"encoder_widths": _IMAGE_WIDTHS, "decoder_widths": _IMAGE_WIDTHS}, (8, 256, 256)),
 }
 
 
@@ -158,13 +161,32 @@ def one_pass(name: str, way: str, direction: str, folder: str, budget: int | Non
 
 
 def timed(
-    name: str, direction: str, folder: str, budgets: dict[str, int | None], rounds: int, threads: int
+    name: str, direction: str, folder: str, budgets: dict[str, int | None], rounds: int
 ) -> dict[str, list[float]]:
-    """Processor seconds of every way in every round."""
+    """Processor seconds of every way in every round; each has a process, as a budget sets the allocator of its own."""
+    start = multiprocessing.get_context("fork")
+    with ExitStack() as stack:
+        ways = {
+            way: stack.enter_context(
+                start.Pool(1, _begin, (name, way, direction, folder, budget, torch.get_num_threads()))
+            )
+            for way, budget in budgets.items()
+        }
+        rows = [{way: pool.apply(_seconds) for way, pool in ways.items()} for _ in range(rounds + 1)]
+    return {way: [row[way] for row in rows[1:]] for way in ways}
+
+
+def _begin(name: str, way: str, direction: str, folder: str, budget: int | None, threads: int) -> None:
+    global _run
     torch.set_num_threads(threads)
+    _run = loaded(name, way, direction, folder, budget)
+
+
+def _seconds() -> float:
+    started = time.process_time()
     with torch.no_grad():
-        runs = {way: loaded(name, way, direction, folder, budget) for way, budget in budgets.items()}
-        return paired_times(runs, rounds)
+        _run()
+    return time.process_time() - started
 
 
 def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict[str, Any]:
@@ -192,7 +214,7 @@ def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict
             error = relative_error(answer.clamp(-1, 1) if direction == "decode" else answer, want)
             told = {} if budget is None else {"budget_MiB": budget >> 20, **too_small}
             rows[way] = {"peak": peak, "peak_MiB": peak >> 20, **told, "error": error}
-        times = _in_process(timed, name, direction, folder, budgets, rounds, torch.get_num_threads())
+        times = timed(name, direction, folder, budgets, rounds)
     for way, row in rows.items():
         row["seconds"] = round(statistics.median(times[way]), 3)
         del row["peak"]

@@ -7,6 +7,7 @@ from vidlatent.nn.combine import Chain as Chain
 from vidlatent.nn.combine import Concat as Concat
 from vidlatent.nn.combine import Residual as Residual
 from vidlatent.nn.conv import Conv3d as Conv3d
+from vidlatent.nn.doubled import DoubledConv3d as DoubledConv3d
 from vidlatent.nn.norm import GroupNorm as GroupNorm
 from vidlatent.nn.norm import LayerNorm as LayerNorm
 from vidlatent.nn.norm import RMSNorm as RMSNorm

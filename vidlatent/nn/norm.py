@@ -16,8 +16,8 @@ from vidlatent.streaming.state import State, drop, join
 BLOCK = 1 << 18
 """Numbers per block of a norm on a CPU: small enough that its passes stay in the cache."""
 
-_SAMPLED = 16
-"""One position in so many says about where the values lie."""
+_SUMMED = 64
+"""Numbers summed in their own precision at least; longer sums lose digits."""
 
 
 class RMSNorm(Pointwise):
@@ -90,16 +90,23 @@ class GroupNorm(Barrier):
 
     A barrier: over a clip along T and H, over frames along H. A number of frames is a chunk; the last may be shorter.
     Two passes: of each slab mean and variance are noted and merged (Chan's parallel variance) in float64, then each
-    slab is normalised. torch's own kernel is not used: with channels last it sums in float32 and loses digits.
+    slab is normalised. torch's own kernel is not used: with channels last it sums in float32 and loses digits. `silu`
+    applies the activation that follows in the same pass over memory.
     """
 
     def __init__(
-        self, groups: int, channels: int, *, over: Literal["clip", "frame"] | int = "clip", eps: float = 1e-6
+        self,
+        groups: int,
+        channels: int,
+        *,
+        over: Literal["clip", "frame"] | int = "clip",
+        silu: bool = False,
+        eps: float = 1e-6,
     ) -> None:
         super().__init__(*((T, H) if over == "clip" else (H,)))
         if channels % groups:
             raise ValueError(f"{channels} channels do not divide into {groups} groups")
-        self.groups, self.over, self.eps = groups, over, eps
+        self.groups, self.over, self.silu, self.eps = groups, over, silu, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
@@ -110,17 +117,18 @@ class GroupNorm(Barrier):
 
     def note(self, x: Tensor) -> list[Tensor]:
         """Count, mean and variance per group and run of frames: `(B, groups, runs)`, float64."""
-        runs = self._runs(x.shape[2])
-        count = [r * x.shape[1] // self.groups * x.shape[3] * x.shape[4] for r in runs]
-        means, variances = (  # of equal counts, so plain means merge them
-            part.unflatten(1, (self.groups, -1)).split(runs, -1) for part in _frame_moments(x)
-        )
-        merged = [
-            (m.mean((2, 3)), v.mean((2, 3)) + m.var((2, 3), correction=0))
-            for m, v in zip(means, variances, strict=True)
-        ]
-        mean, variance = (torch.stack(parts, -1) for parts in zip(*merged, strict=True))
-        return [torch.tensor(count, dtype=torch.double, device=x.device).expand_as(mean), mean, variance]
+        frames, per_frame = x.shape[2], x.shape[1] // self.groups * x.shape[3] * x.shape[4]
+        size = min(frames, 1 if self.over == "frame" else self.over if isinstance(self.over, int) else frames)
+        merged = []
+        means, variances = (part.unflatten(1, (self.groups, -1)) for part in _frame_moments(x))
+        for start, stop, length in ((0, frames // size * size, size), (frames // size * size, frames, frames % size)):
+            if start < stop:  # of equal counts, so plain means merge them
+                m, v = (part[..., start:stop].unflatten(-1, (-1, length)) for part in (means, variances))
+                mean = m.mean((2, 4), keepdim=True)
+                variance = v.mean((2, 4)) + (m - mean).square_().mean((2, 4))
+                mean = mean[:, :, 0, :, 0]
+                merged.append([torch.full_like(mean, length * per_frame), mean, variance])
+        return merged[0] if len(merged) == 1 else [torch.cat(parts, -1) for parts in zip(*merged, strict=True)]
 
     def merge(self, notes: list[list[Tensor]], axis: int) -> list[Tensor]:  # noqa: ARG002
         count, mean, variance = notes[0]
@@ -132,7 +140,28 @@ class GroupNorm(Barrier):
 
     def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
         scale, shift = self.scale_and_shift(x, summary)
-        return torch.addcmul(shift, x, scale)
+        if torch.is_grad_enabled() or x.is_cuda:
+            y = torch.addcmul(shift, x, scale)
+            return F.silu(y) if self.silu else y
+        b, c, t, h, w = x.shape
+        out = torch.empty(b, t, h, w, c, dtype=x.dtype, device=x.device)
+        if not x.is_meta:  # counting: what a block holds is nothing beside the answer
+            factor, offset = (
+                part.permute(0, 2, 3, 4, 1).expand(b, t, 1, 1, c).reshape(b * t, 1, c) for part in (scale, shift)
+            )
+            rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
+            self._scale_into(rows, factor, offset, out.view(b * t, h * w, c))
+        return out.permute(0, 4, 1, 2, 3)
+
+    def _scale_into(self, rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> None:
+        """Scale, shift and activate `(frames, positions, C)` a block at a time: memory is read and written once."""
+        _, positions, c = rows.shape
+        few, thin = max(1, BLOCK // (c * positions)), max(1, BLOCK // c)
+        for *frames, factor, offset in zip(*(part.split(few) for part in (rows, out, scale, shift)), strict=True):
+            for source, target in zip(*(part.split(thin, 1) for part in frames), strict=True):
+                torch.addcmul(offset, source, factor, out=target)
+                if self.silu:
+                    F.silu(target, inplace=True)
 
     def scale_and_shift(self, x: Tensor, summary: list[Tensor]) -> tuple[Tensor, Tensor]:
         """What a slab is multiplied by, and what is added: `(B, C, T or 1, 1, 1)`, of its type."""
@@ -148,13 +177,6 @@ class GroupNorm(Barrier):
         spread = part.transpose(1, 2).repeat_interleave(self.weight.numel() // self.groups, 2)
         return spread if isinstance(self.over, str) else spread.repeat_interleave(self.over, 1)[:, :frames]
 
-    def _runs(self, frames: int) -> list[int]:
-        """How many frames have their statistics in common, one run after the other."""
-        if self.over == "clip":
-            return [frames]
-        size = 1 if self.over == "frame" else self.over
-        return [min(size, frames - start) for start in range(0, frames, size)]
-
 
 def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel in each frame: `(B, C, T)`, float64."""
@@ -163,32 +185,31 @@ def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         variance, mean = torch.var_mean(wide, (3, 4), correction=0)
         return mean.double(), variance.double()
     b, c, t, h, w = x.shape
-    rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
     if x.is_meta:  # counting: what a block holds is nothing beside the clip
         statistics = x.new_empty(x.shape[:3], dtype=torch.double)
         return statistics, statistics.clone()
-    thin = max(1, BLOCK // c)
-    weight = torch.tensor([min(thin, h * w - start) / (h * w) for start in range(0, h * w, thin)], dtype=torch.double)
-    blocks = [
-        torch.stack([_row_moments(block) for block in frames.split(thin, 1)], -1)
-        for frames in rows.split(max(1, BLOCK // (c * h * w)))
-    ]
-    about, shift, squares = torch.cat(blocks, 1).double()
-    means, variances = about + shift, squares - shift**2
+    frames, thin = x.permute(0, 2, 3, 4, 1).flatten(0, 1), max(1, BLOCK // (w * c))
+    blocks = [_block_moments(block) for block in frames.split(thin, 1)]
+    means, variances = (torch.stack(parts, -1) for parts in zip(*blocks, strict=True))
+    weight = torch.tensor([min(thin, h - start) / h for start in range(0, h, thin)], dtype=torch.double)
     mean = means @ weight
     variance = (variances + (means - mean[..., None]).square_()) @ weight
     return mean.view(b, t, c).transpose(1, 2), variance.view(b, t, c).transpose(1, 2)
 
 
-def _row_moments(rows: Tensor) -> Tensor:
-    """Of dimension 1 about where the values lie, and the means of how far they are from there and of its square.
+def _block_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of `(frames, H, W, C)` in float64: `(frames, C)`.
 
-    By sums of the values themselves digits would be lost. Two passes over what stays in the cache.
+    Torch's statistics of a batch norm take one number after the other, two passes over what stays in the cache. So each
+    is asked for about `_SUMMED` positions only, as many channels side by side, and these are merged in float64.
     """
-    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    about = wide[:, ::_SAMPLED].mean(1, keepdim=True)
-    rest = wide - about
-    return torch.stack([about[:, 0], rest.mean(1), rest.square_().mean(1)])
+    _, h, w, c = frames.shape
+    wide = frames.float() if frames.dtype in (torch.float16, torch.bfloat16) else frames
+    rows = h * next(parts for parts in range(1, w + 1) if w % parts == 0 and (h * parts >= _SUMMED or parts == w))
+    statistics = [torch.ops.aten.batch_norm_update_stats(frame.reshape(rows, -1), None, None, 0.0) for frame in wide]
+    means, variances = (torch.stack(parts).double().view(len(frames), -1, c) for parts in zip(*statistics, strict=True))
+    mean = means.mean(1)
+    return mean, variances.mean(1) + (means - mean[:, None]).square_().mean(1)
 
 
 @dataclass

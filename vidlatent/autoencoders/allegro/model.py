@@ -18,7 +18,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Blocks
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Nearest, Residual, SiLU
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Nearest, Residual
 from vidlatent.nn.edges import Every, Pad
 from vidlatent.streaming import Sweepable, T, Window
 
@@ -88,8 +88,7 @@ def _encoder(config: AllegroConfig) -> Chain:
         time_in=Residual(_time_conv(widths[0])),
         levels=Chain(*levels),
         middle=_middle(widths[-1], groups),
-        norm_out=GroupNorm(groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(groups, widths[-1], over="frame", silu=True),
         time_out=Residual(_time_conv(widths[-1])),
         conv_out=frame_conv(widths[-1], moments),
         quant_conv=Conv3d(moments, moments),
@@ -110,8 +109,7 @@ def _decoder(config: AllegroConfig) -> Chain:
         time_in=Residual(_time_conv(widths[0])),
         middle=_middle(widths[0], groups),
         levels=Chain(*levels),
-        norm_out=GroupNorm(groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(groups, widths[-1], over="frame", silu=True),
         time_out=Residual(_time_conv(widths[-1])),
         conv_out=frame_conv(widths[-1], 3),
     )
@@ -149,8 +147,8 @@ def _padded(width: int, groups: int, space: Window) -> Chain:
 
 
 def _layer(width: int, dim_out: int, groups: int, time: Window, space: Window) -> Chain:
-    norm = GroupNorm(groups, width, over="clip", eps=_TEMPORAL_EPS)
-    return named(norm=norm, silu=SiLU(), conv=Conv3d(width, dim_out, t=time, h=space, w=space))
+    norm = GroupNorm(groups, width, over="clip", silu=True, eps=_TEMPORAL_EPS)
+    return named(norm=norm, conv=Conv3d(width, dim_out, t=time, h=space, w=space))
 
 
 def _time_conv(width: int) -> Conv3d:

@@ -18,7 +18,18 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.cogvideox.config import CogVideoXConfig
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Chunks, Upstream
-from vidlatent.nn import Chain, Concat, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, SpaceToDepth, Trim
+from vidlatent.nn import (
+    Chain,
+    Concat,
+    Conv3d,
+    DoubledConv3d,
+    Fit,
+    GroupNorm,
+    Nearest,
+    Residual,
+    SpaceToDepth,
+    Trim,
+)
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.spatial_norm import SpatialNorm
 from vidlatent.streaming import Sweepable, T, Window
@@ -50,8 +61,7 @@ def _encoder(config: CogVideoXConfig) -> Chain:
         conv_in=_conv(3, widths[0]),
         levels=Chain(*levels),
         middle=Chain(*(_block(wide, wide, config.groups) for _ in range(_MIDDLE_BLOCKS))),
-        norm_out=GroupNorm(config.groups, wide),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, wide, silu=True),
         conv_out=_conv(wide, 2 * config.latent_channels),
     )
 
@@ -77,8 +87,8 @@ def _decoder(config: CogVideoXConfig) -> Chain:
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
     body = Chain(
-        *(GroupNorm(groups, width_in), SiLU(), _conv(width_in, width)),
-        *(GroupNorm(groups, width), SiLU(), _conv(width, width)),
+        *(GroupNorm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
+        *(GroupNorm(groups, width, silu=True), Chain(), _conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 
@@ -115,8 +125,9 @@ def _halve(width: int, *, in_time: bool) -> Chain:
 
 def _double(width: int, z: int, *, in_time: bool) -> Chain:
     """Repeat activations and latents, all frames but the first, and mix the activations' rows and columns."""
-    repeat = Chain(Nearest((2, 2, 2)), Trim(T, before=1)) if in_time else Nearest((1, 2, 2))
-    return _named(repeat=repeat, space=_beside(Conv3d(width, width, h=_EDGES, w=_EDGES), width, z))
+    repeat = Chain(Nearest((2, 1, 1)), Trim(T, before=1)) if in_time else Chain()
+    latents = Chain(_take(z, start=width), Nearest((1, 2, 2)))
+    return _named(repeat=repeat, space=Concat(Chain(_take(width), DoubledConv3d(width, width)), latents))
 
 
 def _conv(width_in: int, width: int) -> Conv3d:

@@ -14,7 +14,7 @@ from vidlatent.autoencoders.cosmos.config import FSQ_LEVELS
 from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, named
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, SiLU
+from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm
 from vidlatent.nn.wavelet_packet import HaarPacket, InverseHaarPacket
 from vidlatent.quantize import FiniteScalarQuantizer
 from vidlatent.streaming import H, Sweepable, W, Window
@@ -85,8 +85,7 @@ def _encoder(config: CosmosImageConfig) -> Chain:
         conv_in=frame_conv(3 * config.patch_size**2, widths[0]),
         levels=Chain(*levels),
         middle=_middle(widths[-1], config.groups),
-        norm_out=GroupNorm(config.groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], over="frame", silu=True),
         conv_out=frame_conv(widths[-1], config.features),
         quant_conv=Conv3d(config.features, config.latent_channels),
         quantize=FiniteScalarQuantizer(config.levels) if config.levels else Chain(),
@@ -103,8 +102,7 @@ def _decoder(config: CosmosImageConfig) -> Chain:
         conv_in=frame_conv(config.features, widths[0]),
         middle=_middle(widths[0], config.groups),
         levels=Chain(*levels),
-        norm_out=GroupNorm(config.groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], over="frame", silu=True),
         conv_out=frame_conv(widths[-1], 3 * config.patch_size**2),
         unpatch=InverseHaarPacket(config.patch_levels, axes=_COLUMNS_FIRST),
     )

@@ -16,12 +16,12 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.nn import (
     Chain,
     Conv3d,
+    DoubledConv3d,
     Fit,
     FrameAttention,
     GroupNorm,
     Nearest,
     Residual,
-    SiLU,
     SpaceToDepth,
     TemporalAttention,
     Trim,
@@ -53,8 +53,7 @@ def _encoder(config: CosmosConfig) -> Chain:
         conv_in=_conv(3 * config.patch_size**3, widths[0]),
         levels=Chain(*levels),
         middle=_middle(widths[-1]),
-        norm_out=_norm(widths[-1]),
-        silu=SiLU(),
+        norm_out=_norm(widths[-1], silu=True),
         conv_out=_conv(widths[-1], config.num_features),
         quant_conv=Conv3d(config.num_features, config.latent_channels),
         quantize=FiniteScalarQuantizer(config.levels) if config.levels else Chain(),
@@ -77,8 +76,7 @@ def _decoder(config: CosmosConfig) -> Chain:
         conv_in=_conv(config.num_features, widths[0]),
         middle=_middle(widths[0]),
         levels=Chain(*levels),
-        norm_out=_norm(widths[-1]),
-        silu=SiLU(),
+        norm_out=_norm(widths[-1], silu=True),
         conv_out=_conv(widths[-1], 3 * config.patch_size**3),
         unpatch=InverseHaarPacket(config.patch_levels),
         trim=Trim(T, before=config.patch_size - 1),
@@ -104,7 +102,7 @@ def _up(width: int, *, in_time: bool, in_space: bool) -> Chain:
     if not (in_time or in_space):
         return Chain()
     time = Chain(Nearest((2, 1, 1)), Trim(T, before=1), Residual(Conv3d(width, width, t=_PAST)))
-    space = Chain(Nearest((1, 2, 2)), Residual(Conv3d(width, width, h=_EDGES, w=_EDGES)))
+    space = Chain(Chain(), Residual(DoubledConv3d(width, width), Nearest((1, 2, 2))))
     return _named(time=time if in_time else Chain(), space=space if in_space else Chain(), mix=Conv3d(width, width))
 
 
@@ -115,12 +113,19 @@ def _middle(width: int) -> Chain:
 
 
 def _block(width_in: int, width: int) -> Residual:
-    body = Chain(_norm(width_in), SiLU(), _conv(width_in, width), _norm(width), SiLU(), _conv(width, width))
+    body = Chain(
+        _norm(width_in, silu=True),
+        Chain(),
+        _conv(width_in, width),
+        _norm(width, silu=True),
+        Chain(),
+        _conv(width, width),
+    )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 
 
-def _norm(width: int) -> GroupNorm:
-    return GroupNorm(1, width, over="frame")
+def _norm(width: int, *, silu: bool = False) -> GroupNorm:
+    return GroupNorm(1, width, over="frame", silu=silu)
 
 
 def _conv(width_in: int, width: int) -> Chain:

@@ -13,7 +13,7 @@ from vidlatent.autoencoders.dc_ae.config import Activation, Block, DCAEConfig, N
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, SiLU, SpaceToDepth
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, DoubledConv3d, Fit, Residual, SiLU, SpaceToDepth
 from vidlatent.nn.activations import ReLU
 from vidlatent.nn.affine_norm import AffinePixelNorm, BatchNorm
 from vidlatent.nn.channels import GroupMean, TakeChannels
@@ -144,7 +144,7 @@ def _double(width: int, width_out: int, config: DCAEConfig) -> Residual:
 
 def _doubling(width: int, width_out: int, config: DCAEConfig) -> Chain:
     if config.up == "interpolate":
-        return _named(nearest=Nearest(_HALF), conv=_conv(width, width_out))
+        return _named(conv=DoubledConv3d(width, width_out))
     return _named(conv=_conv(width, 4 * width_out), unfold=DepthToSpace(_HALF))
 
 

@@ -17,7 +17,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, SiLU, SpaceToDepth
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, DoubledConv3d, Fit, Nearest, Residual, SiLU, SpaceToDepth
 from vidlatent.nn.activations import ReLU
 from vidlatent.nn.affine_norm import AffinePixelNorm
 from vidlatent.nn.channels import GroupMean, TakeChannels
@@ -167,7 +167,8 @@ def _halve(width: int, out: int, step: Factors) -> Residual:
 
 def _double(width: int, out: int, step: Factors) -> Residual:
     shortcut = Chain(repeat(width, out * math.prod(step)), DepthToSpace(step))
-    return Residual(named(nearest=Nearest(step), conv=_conv(width, out)), shortcut)
+    time = Nearest((step[0], 1, 1)) if step[0] > 1 else Chain()
+    return Residual(named(nearest=time, conv=DoubledConv3d(width, out, t=Window.centred(3))), shortcut)
 
 
 def average(width: int, out: int) -> Chain:

@@ -16,7 +16,17 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, Trim
+from vidlatent.nn import (
+    CausalFrameAttention,
+    Chain,
+    Conv3d,
+    DoubledConv3d,
+    Fit,
+    GroupNorm,
+    Nearest,
+    Residual,
+    Trim,
+)
 from vidlatent.nn.resample import Factors
 from vidlatent.streaming import T, Window
 
@@ -83,8 +93,7 @@ def _encoder(config: HunyuanVideoConfig) -> Chain:
         conv_in=_conv(3, widths[0]),
         levels=Chain(*levels),
         middle=_middle(widths[-1], config),
-        norm_out=GroupNorm(config.groups, widths[-1]),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], silu=True),
         conv_out=_conv(widths[-1], moments),
         quant_conv=Conv3d(moments, moments),
     )
@@ -101,8 +110,7 @@ def _decoder(config: HunyuanVideoConfig) -> Chain:
         conv_in=_conv(channels, widths[0]),
         middle=_middle(widths[0], config),
         levels=Chain(*levels),
-        norm_out=GroupNorm(config.groups, widths[-1]),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], silu=True),
         conv_out=_conv(widths[-1], 3),
     )
 
@@ -113,8 +121,8 @@ def _blocks(widths: tuple[int, int], count: int, groups: int) -> Chain:
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
     body = Chain(
-        *(GroupNorm(groups, width_in), SiLU(), _conv(width_in, width)),
-        *(GroupNorm(groups, width), SiLU(), _conv(width, width)),
+        *(GroupNorm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
+        *(GroupNorm(groups, width, silu=True), Chain(), _conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 
@@ -132,8 +140,12 @@ def _down(width: int, step: Factors) -> Chain:
 
 def _up(width: int, step: Factors) -> Chain:
     """Enlarge by repetition, the first frame stays single; then a convolution."""
-    first = [Trim(T, before=1)] if step[0] > 1 else []
-    return named(repeat=Chain(Nearest(step), *first), conv=_conv(width, width)) if max(step) > 1 else Chain()
+    t, *space = step
+    time = Chain(Nearest((t, 1, 1)), Trim(T, before=1)) if t > 1 else Chain()
+    if max(space) > 1:
+        past = Window.causal(3, mode="replicate")
+        return named(repeat=time, conv=DoubledConv3d(width, width, t=past, mode="replicate"))
+    return named(repeat=time, conv=_conv(width, width)) if t > 1 else Chain()
 
 
 def _conv(width_in: int, width: int, stride: Factors = (1, 1, 1)) -> Conv3d:

@@ -13,7 +13,7 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.config import ImageKLConfig
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, GroupNorm, Nearest, Residual, SiLU
+from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, FrameAttention, GroupNorm, Residual
 from vidlatent.streaming import Sweepable, Window
 
 _EDGES = Window.centred(3)
@@ -39,8 +39,7 @@ def image_encoder(config: ImageKLConfig) -> Chain:
         conv_in=frame_conv(3, widths[0]),
         levels=Chain(*levels),
         middle=_middle(config, widths[-1]),
-        norm_out=GroupNorm(config.groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], over="frame", silu=True),
         conv_out=frame_conv(widths[-1], moments),
         quant_conv=Conv3d(moments, moments) if config.quant_conv else Chain(),
     )
@@ -58,8 +57,7 @@ def _decoder(config: ImageKLConfig) -> Chain:
         conv_in=frame_conv(channels, widths[0]),
         middle=_middle(config, widths[0]),
         levels=Chain(*levels),
-        norm_out=GroupNorm(config.groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, widths[-1], over="frame", silu=True),
         conv_out=frame_conv(widths[-1], 3),
     )
 
@@ -79,8 +77,8 @@ def _middle(config: ImageKLConfig, width: int) -> Chain:
 def frame_block(width_in: int, width: int, groups: int) -> Residual:
     """Two 3x3 convolutions behind group norms, with a pointwise shortcut where the width changes."""
     body = Chain(
-        *(GroupNorm(groups, width_in, over="frame"), SiLU(), frame_conv(width_in, width)),
-        *(GroupNorm(groups, width, over="frame"), SiLU(), frame_conv(width, width)),
+        *(GroupNorm(groups, width_in, over="frame", silu=True), Chain(), frame_conv(width_in, width)),
+        *(GroupNorm(groups, width, over="frame", silu=True), Chain(), frame_conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 
@@ -92,7 +90,7 @@ def frame_attention(width: int, groups: int) -> Residual:
 
 def double(width: int) -> Chain:
     """Double the resolution."""
-    return Chain(Nearest((1, 2, 2)), frame_conv(width, width))
+    return Chain(Chain(), DoubledConv3d(width, width))
 
 
 def frame_conv(width_in: int, width: int, window: Window = _EDGES) -> Conv3d:

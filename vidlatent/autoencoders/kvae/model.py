@@ -19,7 +19,18 @@ from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, SpaceToDepth, Trim
+from vidlatent.nn import (
+    Chain,
+    Concat,
+    Conv3d,
+    DoubledConv3d,
+    Fit,
+    GroupNorm,
+    Nearest,
+    Residual,
+    SpaceToDepth,
+    Trim,
+)
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.spatial_norm import SpatialNorm
 from vidlatent.streaming import Sweepable, T, Window
@@ -90,8 +101,7 @@ def _encoder(config: KVAEConfig) -> Chain:
         conv_in=_conv(3, widths[0]),
         levels=Chain(*levels),
         middle=Chain(*(_block(wide, wide) for _ in range(_MIDDLE_BLOCKS))),
-        norm_out=GroupNorm(_GROUPS, wide),
-        silu=SiLU(),
+        norm_out=GroupNorm(_GROUPS, wide, silu=True),
         conv_out=_conv(wide, 2 * config.latent_channels),
         mean=_take(config.latent_channels),
     )
@@ -117,8 +127,8 @@ def _decoder(config: KVAEConfig) -> Chain:
 
 def _block(before: int, width: int) -> Residual:
     body = Chain(
-        *(GroupNorm(_GROUPS, before), SiLU(), _conv(before, width)),
-        *(GroupNorm(_GROUPS, width), SiLU(), _conv(width, width)),
+        *(GroupNorm(_GROUPS, before, silu=True), Chain(), _conv(before, width)),
+        *(GroupNorm(_GROUPS, width, silu=True), Chain(), _conv(width, width)),
     )
     return Residual(body, Conv3d(before, width) if before != width else None)
 
@@ -155,9 +165,8 @@ def _halve(width: int, *, in_time: bool) -> Chain:
 
 def _double(width: int, z: int, *, in_time: bool) -> Chain:
     """Double by repetition, a convolution beside it: time but for the first frame, then space; the latents alike."""
-    edge = Window.centred(3, mode="reflect")
     time = [*_frames(), Residual(Conv3d(width, width, t=_PAST))] if in_time else []
-    space = [Nearest((1, 2, 2)), Residual(Conv3d(width, width, h=edge, w=edge))]
+    space = [Chain(), Residual(DoubledConv3d(width, width, mode="reflect"), Nearest((1, 2, 2)))]
     latents = Chain(_take(z, width), *(_frames() if in_time else []), Nearest((1, 2, 2)))
     return Chain(Concat(Chain(_take(width), Chain(*time), Chain(*space), Conv3d(width, width)), latents))
 

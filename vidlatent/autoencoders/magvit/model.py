@@ -18,7 +18,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Nearest, Residual, SiLU, Trim
+from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, GroupNorm, Nearest, Residual, Trim
 from vidlatent.streaming import T, Window
 
 
@@ -74,8 +74,7 @@ def _encoder(config: MagvitConfig) -> Chain:
         conv_in=_conv(3, widths[0]),
         levels=Chain(*levels),
         middle=_blocks((widths[-1], widths[-1]), config.num_res_blocks, config.groups),
-        norm_out=_norm(config.groups, widths[-1]),
-        silu=SiLU(),
+        norm_out=_norm(config.groups, widths[-1], silu=True),
         conv_out=_conv(widths[-1], moments),
         quant_conv=Conv3d(moments, moments),
     )
@@ -96,8 +95,7 @@ def _decoder(config: MagvitConfig) -> Chain:
         conv_in=_conv(channels, widths[0]),
         middle=_blocks((widths[0], widths[0]), config.num_res_blocks, config.groups),
         levels=Chain(*levels),
-        norm_out=_norm(config.groups, widths[-1]),
-        silu=SiLU(),
+        norm_out=_norm(config.groups, widths[-1], silu=True),
         conv_out=_conv(widths[-1], 3),
     )
 
@@ -108,8 +106,8 @@ def _blocks(widths: tuple[int, int], count: int, groups: int) -> Chain:
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
     body = Chain(
-        *(_norm(groups, width_in), SiLU(), _conv(width_in, width)),
-        *(_norm(groups, width), SiLU(), _conv(width, width)),
+        *(_norm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
+        *(_norm(groups, width, silu=True), Chain(), _conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 
@@ -123,11 +121,11 @@ def _down(width: int, *, in_time: bool) -> Chain:
 def _up(width: int, *, in_time: bool) -> Chain:
     """Double by repetition, space before a convolution and time, but for the first frame, behind it."""
     time = Chain(Nearest((2, 1, 1)), Trim(T, before=1)) if in_time else Chain()
-    return named(space=Nearest((1, 2, 2)), conv=_conv(width, width), time=time)
+    return named(conv=DoubledConv3d(width, width, t=Window.causal(3, mode="replicate")), time=time)
 
 
-def _norm(groups: int, width: int) -> GroupNorm:
-    return GroupNorm(groups, width, over="frame")
+def _norm(groups: int, width: int, *, silu: bool = False) -> GroupNorm:
+    return GroupNorm(groups, width, over="frame", silu=silu)
 
 
 def _conv(width_in: int, width: int) -> Conv3d:

@@ -17,7 +17,7 @@ from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.minimax_h3.layout import Layout
 from vidlatent.autoencoders.minimax_h3.transformer import TileTransformer
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Residual, Scale, SiLU
+from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Residual, Scale
 from vidlatent.streaming import Window
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -53,8 +53,7 @@ def _encoder(config: MiniMaxH3Config) -> Chain:
     return named(
         conv_in=_conv(3, config.widths[0]),
         levels=Chain(*levels),
-        norm_out=GroupNorm(config.groups, config.widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(config.groups, config.widths[-1], over="frame", silu=True),
         conv_out=_conv(config.widths[-1], moments),
         quant_conv=Conv3d(moments, moments),
     )
@@ -62,8 +61,8 @@ def _encoder(config: MiniMaxH3Config) -> Chain:
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
     body = Chain(
-        *(GroupNorm(groups, width_in, over="frame"), SiLU(), _conv(width_in, width)),
-        *(GroupNorm(groups, width, over="frame"), SiLU(), _conv(width, width)),
+        *(GroupNorm(groups, width_in, over="frame", silu=True), Chain(), _conv(width_in, width)),
+        *(GroupNorm(groups, width, over="frame", silu=True), Chain(), _conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 

@@ -47,8 +47,7 @@ def _encoder(config: MochiConfig) -> Chain:
         block_in=_named(layers=_layers(widths[0], config.blocks[0], attend=config.attention[0])),
         down_blocks=Chain(*downs),
         block_out=_named(layers=_layers(widths[-1], config.blocks[-1], attend=config.attention[-1])),
-        norm_out=_norm(widths[-1]),
-        silu=SiLU(),
+        norm_out=_norm(widths[-1], silu=True),
         proj_out=Conv3d(widths[-1], 2 * config.latent_channels, bias=False),
     )
 
@@ -88,7 +87,7 @@ def _layers(dim: int, depth: int, *, attend: bool = False) -> Chain:
 
 
 def _block(dim: int) -> Residual:
-    body = _named(norm1=_norm(dim), silu1=SiLU(), conv1=_conv(dim), norm2=_norm(dim), silu2=SiLU(), conv2=_conv(dim))
+    body = _named(norm1=_norm(dim, silu=True), conv1=_conv(dim), norm2=_norm(dim, silu=True), conv2=_conv(dim))
     return Residual(body)
 
 
@@ -98,8 +97,8 @@ def _attention(dim: int) -> Residual:
     return Residual(_named(norm=_norm(dim), attend=attend))
 
 
-def _norm(dim: int) -> GroupNorm:
-    return GroupNorm(_GROUPS, dim, over="frame", eps=1e-5)
+def _norm(dim: int, *, silu: bool = False) -> GroupNorm:
+    return GroupNorm(_GROUPS, dim, over="frame", silu=silu, eps=1e-5)
 
 
 def _conv(dim: int) -> Conv3d:

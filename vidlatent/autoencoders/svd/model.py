@@ -13,7 +13,7 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, image_encoder, named
 from vidlatent.autoencoders.svd.config import SVDConfig
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual, SiLU
+from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual
 from vidlatent.nn.gate import Gate
 from vidlatent.streaming import Window
 
@@ -41,8 +41,7 @@ def _decoder(config: SVDConfig) -> Chain:
         conv_in=frame_conv(config.latent_channels, wide),
         middle=Chain(_block(wide, wide, groups), frame_attention(wide, groups), _block(wide, wide, groups)),
         levels=Chain(*levels),
-        norm_out=GroupNorm(groups, widths[-1], over="frame"),
-        silu=SiLU(),
+        norm_out=GroupNorm(groups, widths[-1], over="frame", silu=True),
         conv_out=frame_conv(widths[-1], 3),
         time_conv_out=_time_conv(3),
     )
@@ -51,8 +50,8 @@ def _decoder(config: SVDConfig) -> Chain:
 def _block(width_in: int, width: int, groups: int) -> Chain:
     """A block of the frame, then one along time."""
     time = Chain(
-        *(GroupNorm(groups, width, over="clip", eps=_TEMPORAL_EPS), SiLU(), _time_conv(width)),
-        *(GroupNorm(groups, width, over="clip", eps=_TEMPORAL_EPS), SiLU(), _time_conv(width)),
+        *(GroupNorm(groups, width, over="clip", eps=_TEMPORAL_EPS, silu=True), Chain(), _time_conv(width)),
+        *(GroupNorm(groups, width, over="clip", eps=_TEMPORAL_EPS, silu=True), Chain(), _time_conv(width)),
         Gate(),
     )
     return Chain(frame_block(width_in, width, groups), Residual(time))

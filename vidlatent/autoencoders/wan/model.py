@@ -22,10 +22,10 @@ from vidlatent.nn import (
     Chain,
     Conv3d,
     DepthToSpace,
+    DoubledConv3d,
     FirstFrame,
     Fit,
     FrameAttention,
-    Nearest,
     Residual,
     RMSNorm,
     SpaceToDepth,
@@ -114,8 +114,7 @@ def _upsample(dim: int, dim_out: int, *, in_time: bool) -> Chain:
     pair = Chain(Trim(T, before=1), Conv3d(dim, 2 * dim, t=Window.causal(3)), DepthToSpace((2, 1, 1)))
     return _named(
         time=FirstFrame(pair) if in_time else Chain(),
-        nearest=Nearest((1, 2, 2)),
-        space=Conv3d(dim, dim_out, h=Window.centred(3), w=Window.centred(3)),
+        space=DoubledConv3d(dim, dim_out),
     )
 
 
