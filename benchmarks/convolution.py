@@ -1,4 +1,4 @@
-"""What each fast path of the convolution saves on this machine, against the plain call it replaces.
+"""What each fast path of convolution and norm saves on this machine, against the plain call it replaces.
 
 python benchmarks/convolution.py [--json] [--threads 1] [--rounds 9]
 """
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from measure import median_ratio, paired_times
 from torch import Tensor
 
-from vidlatent.nn import Conv3d
+from vidlatent.nn import Chain, Conv3d, DoubledConv3d, GroupNorm, Nearest
 from vidlatent.streaming import Window
 
 Pair = tuple[Callable[[], Tensor], Callable[[], Tensor]]
@@ -33,6 +33,10 @@ def pairs() -> dict[str, Pair]:
     causal = Conv3d(96, 96, t=Window.causal(3), h=Window.centred(3), w=Window.centred(3))
     causal.weight.data = channels_last(causal.weight.data)
     clip = channels_last(torch.randn(1, 96, 9, 64, 64))
+    doubled, norm = DoubledConv3d(256, 256), GroupNorm(32, 128, over="frame", silu=True)
+    twice = Chain(Nearest((1, 2, 2)), Conv3d(256, 256, h=Window.centred(3), w=Window.centred(3)))
+    coarse, frames = channels_last(torch.randn(1, 256, 2, 48, 48)), channels_last(torch.randn(1, 128, 4, 128, 128))
+    images = frames[0].transpose(0, 1).contiguous()
     wide_last, weight_last = channels_last(wide), channels_last(weight)
     return {
         "channels last": (
@@ -50,6 +54,11 @@ def pairs() -> dict[str, Pair]:
         "no taps on zero frames, 9 frames": (
             lambda: F.conv3d(F.pad(clip, (0, 0, 0, 0, 2, 0)), causal.weight, causal.bias, padding=(0, 1, 1)),
             lambda: causal(clip),
+        ),
+        "doubling and convolution in one": (lambda: twice(coarse), lambda: doubled(coarse)),
+        "group norm and SiLU": (
+            lambda: F.silu(F.group_norm(images, 32, norm.weight, norm.bias, norm.eps)),
+            lambda: norm(frames),
         ),
     }
 

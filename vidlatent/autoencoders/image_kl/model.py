@@ -75,7 +75,10 @@ def _middle(config: ImageKLConfig, width: int) -> Chain:
 
 
 def frame_block(width_in: int, width: int, groups: int) -> Residual:
-    """Two 3x3 convolutions behind group norms, with a pointwise shortcut where the width changes."""
+    """Two 3x3 convolutions behind group norms, with a pointwise shortcut where the width changes.
+
+    The places of the activations, which the norms take along, are empty: names of weights count them.
+    """
     body = Chain(
         *(GroupNorm(groups, width_in, over="frame", silu=True), Chain(), frame_conv(width_in, width)),
         *(GroupNorm(groups, width, over="frame", silu=True), Chain(), frame_conv(width, width)),
