@@ -157,7 +157,7 @@ def _compared(other: str, bare: Callable[[], Pace], pipeline: Callable[[], Pace]
 
 
 def flat_memory(folder: Path, clips: int) -> dict[str, Any]:
-    """Resident memory at the end over that after the first quarter."""
+    """Resident memory at the end over that after the first quarter, with a buffer that is full or empty long before."""
     ae = narrow(8)
     sources = [noise_video(folder / f"{index}.mp4", 8 + index, 48, 64, index) for index in range(10)]
     for index in range(10, clips):  # other bytes, so that each is a clip of its own
@@ -166,25 +166,36 @@ def flat_memory(folder: Path, clips: int) -> dict[str, Any]:
     me, held = psutil.Process(), []
 
     def note(stats: Stats) -> None:
-        family = [me, *(child for child in me.children(recursive=True) if child.is_running())]
-        resident = 0
-        for process in family:
-            try:
-                resident += process.memory_info().rss - process.memory_info().shared
-            except psutil.NoSuchProcess:
-                continue
-        held.append((stats.clips, resident))
+        others = [_private(child) for child in me.children(recursive=True)]
+        held.append((stats.clips, _private(me), sum(others), stats.fill or 0.0))
 
-    stats = encoded(folder, ae, frames=None, decoders=2, progress=note)
-    late = [resident for done, resident in held if done >= stats.clips / 4]
-    first, last = late[: max(1, len(late) // 8)], late[-max(1, len(late) // 8) :]
+    stats = encoded(folder, ae, frames=None, decoders=2, buffer=2**24, progress=note)
+    late = [entry[1:] for entry in held[:-1] if entry[0] >= stats.clips / 4]
+    share = max(1, len(late) // 8)
+    first, last = (
+        [statistics.median(values) for values in zip(*part, strict=True)] for part in (late[:share], late[-share:])
+    )
     return {
         "clips": stats.clips,
-        "memory_end_over_quarter": round(statistics.median(last) / statistics.median(first), 3),
-        "growth_mib": round((statistics.median(last) - statistics.median(first)) / 2**20, 1),
-        "resident_mib": round(statistics.median(last) / 2**20, 1),
+        "memory_end_over_quarter": round(sum(last[:2]) / sum(first[:2]), 3),
+        "growth_mib": {"main": _mib(last[0] - first[0]), "decoders": _mib(last[1] - first[1])},
+        "resident_mib": {"main": _mib(last[0]), "decoders": _mib(last[1])},
+        "buffer_fill": [round(first[2], 2), round(last[2], 2)],
         "clips_per_second": round(stats.clips / stats.elapsed, 1),
     }
+
+
+def _private(process: psutil.Process) -> int:
+    """Resident bytes that are this process's own."""
+    try:
+        info = process.memory_info()
+    except psutil.NoSuchProcess:
+        return 0
+    return int(info.rss - info.shared)
+
+
+def _mib(num_bytes: float) -> float:
+    return round(num_bytes / 2**20, 1)
 
 
 def rates(folder: Path, frames: int = 64) -> dict[str, Any]:
