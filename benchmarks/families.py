@@ -113,7 +113,7 @@ def _theirs(name: str, way: str, direction: str, folder: str, x: torch.Tensor) -
     def run() -> torch.Tensor:
         answer = model.decode(x, **told) if direction == "decode" else model.encode(x)
         if hasattr(answer, "latent_dist"):
-            answer = answer.latent_dist.mean
+            answer = answer.latent_dist.mode()  # which Cosmos has too
         elif not isinstance(answer, torch.Tensor):
             answer = answer.latent if hasattr(answer, "latent") else answer.sample
         answer = answer.transpose(1, 2) if name == "allegro" and direction == "decode" else answer
