@@ -22,10 +22,10 @@ def return_freed_blocks(budget_bytes: int, needed_bytes: int = 0) -> bool:
     """From now on keep freed blocks only as far as their gaps fit into a budget; return larger ones to the system.
 
     The pages of each new mapping are cleared by the system, which takes time: so gaps may take a 25th of
-    `budget_bytes`, which predictions allow for, and half of what `needed_bytes` leaves of it, 0 if that is not known. Free
-    parts of the heap are returned now. Does nothing, and returns False, unless the C library is glibc, and where the
-    environment sets its allocator (`MALLOC_...`, `GLIBC_TUNABLES`). Any number of calls is one call: the last budget
-    holds, for the whole process.
+    `budget_bytes`, which predictions allow for, and half of what `needed_bytes` leaves of it, 0 if that is not known.
+    Free parts of the heap are returned now. Does nothing, and returns False, unless the C library is glibc, and where
+    the environment sets its allocator (`MALLOC_...`, `GLIBC_TUNABLES`). Any number of calls is one call: the last
+    budget holds, for the whole process.
     """
     if not _is_ours_to_set():
         return False
