@@ -50,7 +50,7 @@ def action(
     case: Case, direction: str, memory: int | None, streamed: bool, folder: str, device: str
 ) -> Callable[[], None]:
     """One pass, ready to go; leaves its answer and its processor seconds in `folder`."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    clock = clock_of(device)
     ae = load(case).to(device)
     x = None if streamed else whole_input(ae, case, direction).to(device)
 
@@ -83,14 +83,19 @@ def pieces(
     assert memory is not None
     plan = predicted(ae, case, direction, memory, streamed=True)
     stream = ae.stream_encoder(plan) if direction == "encode" else ae.stream_decoder(plan)
-    frames = range(length(ae, case, direction))
+    frames, clock = range(length(ae, case, direction)), clock_of(ae.device.type)
     for start in range(0, len(frames), plan.chunk):
-        begun = time.process_time()
+        begun = clock()
         part = torch.cat([item(ae, case, direction, i) for i in frames[start : start + plan.chunk]], 2)
-        MAKING.append(time.process_time() - begun)
+        MAKING.append(clock() - begun)
         yield mean(ae, direction, stream.push(part))
         del part
     yield mean(ae, direction, stream.finish())
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Processor time where the processor does the work."""
+    return time.process_time if device == "cpu" else time.perf_counter
 
 
 def mean(ae: vl.Autoencoder, direction: str, part: torch.Tensor) -> torch.Tensor:

@@ -25,8 +25,7 @@ from torch import Tensor
 import vidlatent as vl
 from vidlatent.autoencoders.checkpoint import save_checkpoint
 from vidlatent.diffusion.codes import CodeTransformer, CodeTransformerConfig, save_prior
-from vidlatent.diffusion.worlds import Bounce, bootstrap, clip_measures
-from vidlatent.diffusion.worlds.drift import horizon
+from vidlatent.diffusion.worlds import Bounce, bootstrap, clip_measures, horizon
 from vidlatent.quantize import usage
 from vidlatent.train import run
 

@@ -109,15 +109,15 @@ def start_from(ae: Autoencoder, pca: PatchPCA) -> None:
     synthesis.bias.copy_(pca.mean)
 
 
-def with_decoder_blocks(blocks: int) -> Autoencoder:
+def with_decoder_blocks(blocks: int, seed: int = 0) -> Autoencoder:
     """The model with random weights and `blocks` blocks at the latent grid of its decoder."""
-    return build("vidlatent-tiny", decoder_blocks=(TinyConfig.decoder_blocks[0], blocks))
+    return build("vidlatent-tiny", seed=seed, decoder_blocks=(TinyConfig.decoder_blocks[0], blocks))
 
 
 @torch.no_grad()
-def grown(ae: Autoencoder, blocks: int) -> Autoencoder:
+def grown(ae: Autoencoder, blocks: int, seed: int) -> Autoencoder:
     """The same function with more blocks at the latent grid of its decoder, each of which starts at nothing."""
-    more = with_decoder_blocks(blocks)
+    more = with_decoder_blocks(blocks, seed)
     more.encoder.load_state_dict(ae.encoder.state_dict())
     more.decoder[0].shortcut.load_state_dict(ae.decoder[0].shortcut.state_dict())
     # The decoder's body is a convolution, the blocks at the latent grid, then what has to stay behind them.
@@ -201,11 +201,11 @@ def as_matrix(kernel: Tensor) -> Tensor:
 def train(config: TrainConfig, data: Path, out: Path) -> None:
     """Run each stage, or go on from the last checkpoint."""
     windows = gather_windows(sorted(data.iterdir()), config, out / "windows.npy")
-    pca, average = fit_linear_code(windows), with_decoder_blocks(config.stages[0].decoder_blocks)
-    torch.manual_seed(config.seed)
+    pca, average = fit_linear_code(windows), with_decoder_blocks(config.stages[0].decoder_blocks, config.seed)
     start_from(average, pca)
     for number, stage in enumerate(config.stages):
-        average = train_stage(config, number, grown(average, stage.decoder_blocks), windows, pca, out)
+        ae = grown(average, stage.decoder_blocks, config.seed)
+        average = train_stage(config, number, ae, windows, pca, out)
 
 
 def train_stage(

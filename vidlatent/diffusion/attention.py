@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from vidlatent.diffusion.masks import Mask
 from vidlatent.errors import MissingDependency
+from vidlatent.nn.attention import installed
 
 Backend = Literal["sdpa", "flex", "flash", "xformers"]
 
@@ -28,9 +28,9 @@ def choose_backend(query: Tensor, mask: Mask | None) -> Backend:
     if mask is not None:
         return "flex" if mask.queries * mask.keys * mask.tokens**2 > _LARGE else "sdpa"
     half = query.dtype in (torch.float16, torch.bfloat16)
-    if half and _installed("flash_attn"):
+    if half and installed("flash_attn"):
         return "flash"
-    return "xformers" if half and _installed("xformers") else "sdpa"
+    return "xformers" if half and installed("xformers") else "sdpa"
 
 
 def attend(
@@ -77,11 +77,6 @@ def _import(module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingDependency(module.partition(".")[0], extra) from error
-
-
-@cache
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -126,12 +127,18 @@ class _Past(State):
         return self.shelf.get(parts[0]) if len(parts) == 1 else torch.cat([self.shelf.get(part) for part in parts], 1)
 
 
+@cache
+def installed(package: str) -> bool:
+    """Whether a package can be imported, looked up once."""
+    return find_spec(package) is not None
+
+
 def xformers_kernel(queries: Tensor) -> Callable[[Tensor, Tensor, Tensor, bool], Tensor] | None:
     """Attention of `(B, n, heads, d)` by xformers, which needs no mask that is a tensor; None where it cannot answer.
 
     Its kernels are for CUDA; training is left to torch.
     """
-    if not queries.is_cuda or torch.is_grad_enabled() or find_spec("xformers") is None:
+    if not queries.is_cuda or torch.is_grad_enabled() or not installed("xformers"):
         return None
     from xformers.ops import LowerTriangularFromBottomRightMask, memory_efficient_attention
 

@@ -119,14 +119,12 @@ class GroupNorm(Barrier):
         """Count, mean and variance per group and run of frames: `(B, groups, runs)`, float64."""
         frames, per_frame = x.shape[2], x.shape[1] // self.groups * x.shape[3] * x.shape[4]
         size = min(frames, 1 if self.over == "frame" else self.over if isinstance(self.over, int) else frames)
-        merged = []
-        means, variances = (part.unflatten(1, (self.groups, -1)) for part in _frame_moments(x))
-        for start, stop, length in ((0, frames // size * size, size), (frames // size * size, frames, frames % size)):
-            if start < stop:  # of equal counts, so plain means merge them
-                m, v = (part[..., start:stop].unflatten(-1, (-1, length)) for part in (means, variances))
-                mean = m.mean((2, 4), keepdim=True)
-                variance = v.mean((2, 4)) + (m - mean).square_().mean((2, 4))
-                mean = mean[:, :, 0, :, 0]
+        whole, merged = frames // size * size, []
+        moments = [part.unflatten(1, (self.groups, -1)) for part in _frame_moments(x)]
+        for run, length in ((slice(whole), size), (slice(whole, frames), frames - whole)):
+            if length:
+                means, variances = (part[..., run].unflatten(-1, (-1, length)) for part in moments)
+                mean, variance = _of_equal_counts(means, variances, (2, 4))
                 merged.append([torch.full_like(mean, length * per_frame), mean, variance])
         return merged[0] if len(merged) == 1 else [torch.cat(parts, -1) for parts in zip(*merged, strict=True)]
 
@@ -208,8 +206,13 @@ def _block_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
     rows = h * next(parts for parts in range(1, w + 1) if w % parts == 0 and (h * parts >= _SUMMED or parts == w))
     statistics = [torch.ops.aten.batch_norm_update_stats(frame.reshape(rows, -1), None, None, 0.0) for frame in wide]
     means, variances = (torch.stack(parts).double().view(len(frames), -1, c) for parts in zip(*statistics, strict=True))
-    mean = means.mean(1)
-    return mean, variances.mean(1) + (means - mean[:, None]).square_().mean(1)
+    return _of_equal_counts(means, variances, (1,))
+
+
+def _of_equal_counts(means: Tensor, variances: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of all that parts of one size hold, which lie along `dims`."""
+    mean = means.mean(dims, keepdim=True)
+    return mean.squeeze(dims), variances.mean(dims) + (means - mean).square_().mean(dims)
 
 
 @dataclass

@@ -54,7 +54,9 @@ class Predictor:
         """What the sweep that `plan` describes needs beside the weights, the clip and the answer."""
         if plan not in self._known:
             here = replace(plan, keep="device")
-            away, everywhere = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
+            counted = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
+            code = self._counter.code_bytes
+            away, everywhere = (replace(needs, peak_bytes=needs.peak_bytes + code) for needs in counted)
             self._layers[here] = self._counter.at_peak
             self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]
@@ -86,7 +88,7 @@ class Predictor:
     def _whole(self) -> Needs:
         with torch.no_grad(), self._count() as counter:
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
-        return Needs(counter.peak_bytes + counter.code_bytes, 0, counter.calls, counter.made_bytes)
+        return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes)
 
     def _sweep(self, plan: Plan) -> tuple[Needs, Needs]:
         """A sweep of few slabs along each axis, with its state off the device and on it.
@@ -117,7 +119,6 @@ class Predictor:
                     state, moved = max(state, held), moved + 2 * held
         scale = prod(total.values()) / prod(few.values())
         done = scale * counter.calls, scale * counter.made_bytes
-        away, here = away + counter.code_bytes, here + counter.code_bytes
         return Needs(away, state, *done, moved * total[outer] / few[outer]), Needs(here, state, *done)
 
     def _until_steady(self, axis: int) -> float:

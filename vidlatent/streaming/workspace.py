@@ -28,15 +28,16 @@ def workspace(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: 
     return _casts(args, result) if torch.Tag.pointwise in func.tags else 0
 
 
+CODE_BYTES = 64 << 10
+"""What oneDNN keeps of the code for one shape, about."""
+
+
 def compiled(func: Any, args: tuple[Any, ...], device: str) -> object | None:
     """What an operator compiles code for, once a process and `CODE_BYTES` each: oneDNN, for every shape it meets."""
     if device != "cpu" or func is not aten.convolution.default or not has_onednn(args[0].dtype):
         return None
     x, weight, _, *how = args
     return x.shape, weight.shape, x.dtype, str(how)
-
-
-CODE_BYTES = 64 << 10
 
 
 def bytes_of(x: Tensor) -> int:

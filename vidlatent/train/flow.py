@@ -76,8 +76,8 @@ class FlowTask:
             t = sample_times(b, frames, density=density, shift_by=method.shift, generator=generator).to(z)
             context = None if context is None else context.frames(0, frames)
             return flow_loss(dit, z[:, :, :frames], t, context, mask=Full(), generator=generator)
-        mean = z.mean(2, keepdim=True)
-        z, context, given = set_apart(z, context, frames=frames, sinks=model.sinks, generator=generator)
+        clip = z
+        z, context, given = set_apart(clip, context, frames=frames, sinks=model.sinks, generator=generator)
         t = sample_times(b, frames, density=density, block=model.block, shift_by=method.shift, generator=generator).to(
             z
         )
@@ -86,7 +86,7 @@ class FlowTask:
             t, level = t.masked_fill(given, 0), level.masked_fill(given, 0)
             return flow_loss(dit, z, t, context, teacher=model.mask, context_t=level, generator=generator)
         is_context, level = torch.rand(2, *t.shape, generator=generator).to(t)
-        shown, past = fade(z, mean, share=method.faded, sinks=model.sinks, generator=generator)
+        shown, past = fade(z, clip.mean(2, keepdim=True), share=method.faded, sinks=model.sinks, generator=generator)
         is_context = past | (is_context < method.clean)
         t = torch.where(is_context, method.context_noise * level, t).masked_fill(given, 0)
         return flow_loss(dit, z, t, context, mask=model.mask, shown=shown, counted=~past, generator=generator)

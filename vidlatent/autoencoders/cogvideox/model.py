@@ -12,10 +12,12 @@ and are enlarged with the activations.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.cogvideox.config import CogVideoXConfig
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.nn import (
@@ -86,11 +88,7 @@ def _decoder(config: CogVideoXConfig) -> Chain:
 
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
-    body = Chain(
-        *(GroupNorm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
-        *(GroupNorm(groups, width, silu=True), Chain(), _conv(width, width)),
-    )
-    return Residual(body, Conv3d(width_in, width) if width_in != width else None)
+    return residual_block(width_in, width, partial(GroupNorm, groups, silu=True), _conv)
 
 
 def _conditioned_block(width_in: int, width: int, config: CogVideoXConfig) -> Concat:

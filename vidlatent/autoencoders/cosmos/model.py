@@ -8,10 +8,12 @@ or rounded to few levels.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.cosmos.config import CosmosConfig
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.nn import (
     Chain,
@@ -113,15 +115,7 @@ def _middle(width: int) -> Chain:
 
 
 def _block(width_in: int, width: int) -> Residual:
-    body = Chain(
-        _norm(width_in, silu=True),
-        Chain(),
-        _conv(width_in, width),
-        _norm(width, silu=True),
-        Chain(),
-        _conv(width, width),
-    )
-    return Residual(body, Conv3d(width_in, width) if width_in != width else None)
+    return residual_block(width_in, width, partial(_norm, silu=True), _conv)
 
 
 def _norm(width: int, *, silu: bool = False) -> GroupNorm:

@@ -8,10 +8,11 @@ here. diffusers cuts longer clips into overlapping runs of 17 frames, each norma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
+from vidlatent.autoencoders.image_kl.model import named, residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
@@ -120,11 +121,7 @@ def _blocks(widths: tuple[int, int], count: int, groups: int) -> Chain:
 
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
-    body = Chain(
-        *(GroupNorm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
-        *(GroupNorm(groups, width, silu=True), Chain(), _conv(width, width)),
-    )
-    return Residual(body, Conv3d(width_in, width) if width_in != width else None)
+    return residual_block(width_in, width, partial(GroupNorm, groups, silu=True), _conv)
 
 
 def _middle(width: int, config: HunyuanVideoConfig) -> Chain:

@@ -7,6 +7,8 @@ remembered. Names of the parts follow github.com/CompVis/latent-diffusion, where
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
@@ -75,13 +77,20 @@ def _middle(config: ImageKLConfig, width: int) -> Chain:
 
 
 def frame_block(width_in: int, width: int, groups: int) -> Residual:
-    """Two 3x3 convolutions behind group norms, with a pointwise shortcut where the width changes.
+    """Two 3x3 convolutions of each frame behind group norms."""
+    return residual_block(width_in, width, partial(GroupNorm, groups, over="frame", silu=True), frame_conv)
 
-    The places of the activations, which the norms take along, are empty: names of weights count them.
+
+def residual_block(
+    width_in: int, width: int, norm: Callable[[int], Sweepable], conv: Callable[[int, int], Sweepable]
+) -> Residual:
+    """Two convolutions behind norms that take their activation along, a pointwise shortcut where the width changes.
+
+    The places of the activations are empty: names of weights count them.
     """
     body = Chain(
-        *(GroupNorm(groups, width_in, over="frame", silu=True), Chain(), frame_conv(width_in, width)),
-        *(GroupNorm(groups, width, over="frame", silu=True), Chain(), frame_conv(width, width)),
+        *(norm(width_in), Chain(), conv(width_in, width)),
+        *(norm(width), Chain(), conv(width, width)),
     )
     return Residual(body, Conv3d(width_in, width) if width_in != width else None)
 

@@ -12,10 +12,11 @@ and are enlarged with the activations.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
+from vidlatent.autoencoders.image_kl.model import named, residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.errors import ModelError
@@ -126,11 +127,7 @@ def _decoder(config: KVAEConfig) -> Chain:
 
 
 def _block(before: int, width: int) -> Residual:
-    body = Chain(
-        *(GroupNorm(_GROUPS, before, silu=True), Chain(), _conv(before, width)),
-        *(GroupNorm(_GROUPS, width, silu=True), Chain(), _conv(width, width)),
-    )
-    return Residual(body, Conv3d(before, width) if before != width else None)
+    return residual_block(before, width, partial(GroupNorm, _GROUPS, silu=True), _conv)
 
 
 def _conditioned_block(before: int, width: int, z: int) -> Concat:

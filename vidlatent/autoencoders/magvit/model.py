@@ -10,10 +10,11 @@ misplaces all but the first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
+from vidlatent.autoencoders.image_kl.model import named, residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
@@ -105,11 +106,7 @@ def _blocks(widths: tuple[int, int], count: int, groups: int) -> Chain:
 
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
-    body = Chain(
-        *(_norm(groups, width_in, silu=True), Chain(), _conv(width_in, width)),
-        *(_norm(groups, width, silu=True), Chain(), _conv(width, width)),
-    )
-    return Residual(body, Conv3d(width_in, width) if width_in != width else None)
+    return residual_block(width_in, width, partial(_norm, groups, silu=True), _conv)
 
 
 def _down(width: int, *, in_time: bool) -> Chain:

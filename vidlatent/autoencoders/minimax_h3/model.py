@@ -8,10 +8,11 @@ is the model here, not a way to save memory. Pixels are normalised as ImageNet's
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
+from vidlatent.autoencoders.image_kl.model import named, residual_block
 from vidlatent.autoencoders.minimax_h3.clips import Overlap, TiledDecoder, TiledEncoder
 from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.minimax_h3.layout import Layout
@@ -60,11 +61,7 @@ def _encoder(config: MiniMaxH3Config) -> Chain:
 
 
 def _block(width_in: int, width: int, groups: int) -> Residual:
-    body = Chain(
-        *(GroupNorm(groups, width_in, over="frame", silu=True), Chain(), _conv(width_in, width)),
-        *(GroupNorm(groups, width, over="frame", silu=True), Chain(), _conv(width, width)),
-    )
-    return Residual(body, Conv3d(width_in, width) if width_in != width else None)
+    return residual_block(width_in, width, partial(GroupNorm, groups, over="frame", silu=True), _conv)
 
 
 def _step(width: int, time: int) -> Conv3d:

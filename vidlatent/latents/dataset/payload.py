@@ -14,6 +14,7 @@ from vidlatent.latents.dataset.folder import Folder
 from vidlatent.latents.dataset.index import Entry
 from vidlatent.latents.dataset.settings import DatasetSettings
 from vidlatent.latents.dataset.stats import ChannelStats
+from vidlatent.latents.dataset.tar import bytes_of
 from vidlatent.latents.values import TYPES, frames_first, from_codes, to_codes, to_stored
 
 
@@ -59,11 +60,6 @@ def pack(frames: Tensor, settings: DatasetSettings, *, where: str, labels: dict[
 def read_type(settings: DatasetSettings) -> torch.dtype:
     """Type of latents as they are read: the stored one, float32 where that is int8."""
     return TYPES.get(settings.dtype, torch.float32)
-
-
-def bytes_of(frames: Tensor) -> np.ndarray:
-    """The memory of a contiguous tensor, flat."""
-    return frames.view(-1).view(torch.uint8).numpy()  # of one column, the last stride may be anything
 
 
 def levels(folder: Folder, name: str, data: int, channels: int) -> tuple[Tensor, Tensor]:

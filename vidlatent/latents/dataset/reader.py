@@ -22,9 +22,10 @@ from vidlatent.latents.dataset.catalog import iterate_shards, merged_stats, open
 from vidlatent.latents.dataset.columns import gather
 from vidlatent.latents.dataset.epoch import EpochPlan, Windows
 from vidlatent.latents.dataset.meta import ClipMeta
-from vidlatent.latents.dataset.payload import bytes_of, levels, read_type
+from vidlatent.latents.dataset.payload import levels, read_type
 from vidlatent.latents.dataset.shard import PART, TAR
 from vidlatent.latents.dataset.stats import ChannelStats
+from vidlatent.latents.dataset.tar import bytes_of
 from vidlatent.latents.dataset.transform import Normalize, Posterior, Transform
 from vidlatent.latents.values import from_codes
 

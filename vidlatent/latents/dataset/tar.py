@@ -8,6 +8,7 @@ import struct
 import tarfile
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,13 +55,18 @@ def padding(num_bytes: int) -> bytes:
     return bytes(-num_bytes % BLOCK_BYTES)
 
 
+def bytes_of(tensor: Tensor) -> np.ndarray:
+    """The memory of a contiguous tensor, flat."""
+    return tensor.view(-1).view(torch.uint8).numpy()  # of one column, the last stride may be anything
+
+
 def pack_segment(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, int]:
     """A safetensors file, its tensors in the order given, and the byte in it where the last one begins.
 
     The same tensors give the same bytes, always; the library's own `save` orders metadata by chance.
     """
     described: dict[str, object] = {"__metadata__": dict(metadata)}
-    parts = [tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for tensor in tensors.values()]
+    parts = [bytes_of(tensor.contiguous()).tobytes() for tensor in tensors.values()]
     end = 0
     for (name, tensor), part in zip(tensors.items(), parts, strict=True):
         described[name] = {
