@@ -6,6 +6,7 @@ from vidlatent.nn.attention import TemporalAttention as TemporalAttention
 from vidlatent.nn.combine import Chain as Chain
 from vidlatent.nn.combine import Concat as Concat
 from vidlatent.nn.combine import Residual as Residual
+from vidlatent.nn.combine import named as named
 from vidlatent.nn.conv import Conv3d as Conv3d
 from vidlatent.nn.doubled import DoubledConv3d as DoubledConv3d
 from vidlatent.nn.norm import GroupNorm as GroupNorm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -85,6 +86,11 @@ class Chain(nn.Sequential, Sweepable):
                 break
             x = module(x, sweep)
         return x
+
+
+def named(**modules: Sweepable) -> Chain:
+    """A chain whose parts have names."""
+    return Chain(OrderedDict(modules))
 
 
 class Residual(Sweepable):

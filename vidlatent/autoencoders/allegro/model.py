@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import Literal
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, named
+from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Blocks
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Nearest, Residual
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Nearest, Residual, named
 from vidlatent.nn.edges import Every, Pad
 from vidlatent.streaming import Sweepable, T, Window
 

@@ -11,7 +11,6 @@ and are enlarged with the activations.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from itertools import pairwise
 
@@ -31,6 +30,7 @@ from vidlatent.nn import (
     Residual,
     SpaceToDepth,
     Trim,
+    named,
 )
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.spatial_norm import SpatialNorm
@@ -58,7 +58,7 @@ def _encoder(config: CogVideoXConfig) -> Chain:
         blocks = [_block(before if i == 0 else width, width, config.groups) for i in range(config.num_res_blocks)]
         is_last = index == len(widths) - 1
         levels.append(Chain(*blocks, *([] if is_last else [_halve(width, in_time=index < config.num_time_steps)])))
-    return _named(
+    return named(
         fit=Fit(config.spec.stride, single_first=True),
         conv_in=_conv(3, widths[0]),
         levels=Chain(*levels),
@@ -77,7 +77,7 @@ def _decoder(config: CogVideoXConfig) -> Chain:
         is_last = index == len(widths) - 1
         step = [] if is_last else [_double(width, z, in_time=index < config.num_time_steps)]
         levels.append(Chain(*blocks, *step))
-    return _named(
+    return named(
         conv_in=Concat(_conv(z, wide), Chain()),
         middle=Chain(*(_conditioned_block(wide, wide, config) for _ in range(_MIDDLE_BLOCKS))),
         levels=Chain(*levels),
@@ -94,14 +94,14 @@ def _block(width_in: int, width: int, groups: int) -> Residual:
 def _conditioned_block(width_in: int, width: int, config: CogVideoXConfig) -> Concat:
     """A block on the activations, with the latents beside it."""
     z = config.latent_channels
-    body = _named(
+    body = named(
         norm1=SpatialNorm(config.groups, width_in, z),
         conv1=_beside(_conv(width_in, width), width_in, z),
         norm2=SpatialNorm(config.groups, width, z),
         take=_take(width),
         conv2=_conv(width, width),
     )
-    shortcut = _named(take=_take(width_in), mix=Conv3d(width_in, width) if width_in != width else Chain())
+    shortcut = named(take=_take(width_in), mix=Conv3d(width_in, width) if width_in != width else Chain())
     return Concat(Residual(body, shortcut), _take(z, start=width_in))
 
 
@@ -118,19 +118,15 @@ def _halve(width: int, *, in_time: bool) -> Chain:
     """Average pairs of frames, the first with a copy of itself, then halve space by a strided convolution."""
     pair = Chain(SpaceToDepth((2, 1, 1), before=1), GroupMean(2)) if in_time else Chain()
     edge = Window(3, 2, 0, 1)
-    return _named(time=pair, space=Conv3d(width, width, h=edge, w=edge))
+    return named(time=pair, space=Conv3d(width, width, h=edge, w=edge))
 
 
 def _double(width: int, z: int, *, in_time: bool) -> Chain:
     """Repeat activations and latents, all frames but the first, and mix the activations' rows and columns."""
     repeat = Chain(Nearest((2, 1, 1)), Trim(T, before=1)) if in_time else Chain()
     latents = Chain(_take(z, start=width), Nearest((1, 2, 2)))
-    return _named(repeat=repeat, space=Concat(Chain(_take(width), DoubledConv3d(width, width)), latents))
+    return named(repeat=repeat, space=Concat(Chain(_take(width), DoubledConv3d(width, width)), latents))
 
 
 def _conv(width_in: int, width: int) -> Conv3d:
     return Conv3d(width_in, width, t=_PAST, h=_EDGES, w=_EDGES)
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

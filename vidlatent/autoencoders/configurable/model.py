@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.configurable.blocks import block, norm_silu, output_norm, see
 from vidlatent.autoencoders.configurable.config import ConfigurableConfig
 from vidlatent.autoencoders.configurable.steps import down, up
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Haar, InverseHaar, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Haar, InverseHaar, SpaceToDepth, Trim, named
 from vidlatent.quantize import build as build_bottleneck
 from vidlatent.streaming import Sweepable, T
 
@@ -17,12 +15,12 @@ def build(config: ConfigurableConfig) -> Trees:
     """Both trees, with random weights."""
     bottleneck = build_bottleneck(config.bottleneck, width=config.encoder_widths[-1])
     spec, kind = config.spec, config.bottleneck.kind
-    encoder = _named(
+    encoder = named(
         fit=Fit(spec.stride, single_first=config.first_frame == "single"),
         **_encoder_body(config, bottleneck.in_channels),
         bottleneck=bottleneck,
     )
-    decoder = _named(opening=bottleneck.opening(), **_decoder_body(config, bottleneck.out_channels))
+    decoder = named(opening=bottleneck.opening(), **_decoder_body(config, bottleneck.out_channels))
     return Trees(encoder, decoder, spec, has_logvar=kind == "kl")
 
 
@@ -81,7 +79,3 @@ def _unpatch(config: ConfigurableConfig) -> Sweepable:
     kind = InverseHaar if config.patch == "haar" else DepthToSpace
     extra = config.patch_factors[0] - 1 if config.first_frame == "single" else 0
     return Chain(kind(config.patch_factors), *([Trim(T, before=extra)] if extra else []))
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

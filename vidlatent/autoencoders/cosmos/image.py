@@ -11,10 +11,10 @@ from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.cosmos.config import FSQ_LEVELS
-from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, named
+from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm
+from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, named
 from vidlatent.nn.wavelet_packet import HaarPacket, InverseHaarPacket
 from vidlatent.quantize import FiniteScalarQuantizer
 from vidlatent.streaming import H, Sweepable, W, Window

@@ -7,7 +7,6 @@ or rounded to few levels.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from itertools import pairwise
 
@@ -27,11 +26,12 @@ from vidlatent.nn import (
     SpaceToDepth,
     TemporalAttention,
     Trim,
+    named,
 )
 from vidlatent.nn.channels import GroupMean
 from vidlatent.nn.wavelet_packet import HaarPacket, InverseHaarPacket
 from vidlatent.quantize import FiniteScalarQuantizer
-from vidlatent.streaming import Sweepable, T, Window
+from vidlatent.streaming import T, Window
 
 _PAST, _EDGES = Window.causal(3, mode="replicate"), Window.centred(3)
 
@@ -49,7 +49,7 @@ def _encoder(config: CosmosConfig) -> Chain:
         Chain(*_blocks(pair, count), _down(pair[1], in_time=index < times, in_space=index < spaces))
         for index, pair in enumerate(pairwise(widths))
     ]
-    return _named(
+    return named(
         fit=Fit(config.stride, single_first=True),
         patch=HaarPacket(config.patch_levels, before=config.patch_size - 1),
         conv_in=_conv(3 * config.patch_size**3, widths[0]),
@@ -73,7 +73,7 @@ def _decoder(config: CosmosConfig) -> Chain:
         levels.append(
             Chain(*_blocks(pair, count), _up(pair[1], in_time=in_time and has_step, in_space=in_space and has_step))
         )
-    return _named(
+    return named(
         post_quant_conv=Conv3d(config.latent_channels, config.num_features),
         conv_in=_conv(config.num_features, widths[0]),
         middle=_middle(widths[0]),
@@ -96,7 +96,7 @@ def _down(width: int, *, in_time: bool, in_space: bool) -> Chain:
     edge, past = Window(3, 2, 0, 1), Window(3, 2, 2, 0, "replicate")
     space = Residual(Conv3d(width, width, h=edge, w=edge), Chain(SpaceToDepth((1, 2, 2)), GroupMean(4)))
     time = Residual(Conv3d(width, width, t=past), Chain(SpaceToDepth((2, 1, 1), before=1), GroupMean(2)))
-    return _named(space=space if in_space else Chain(), time=time if in_time else Chain(), mix=Conv3d(width, width))
+    return named(space=space if in_space else Chain(), time=time if in_time else Chain(), mix=Conv3d(width, width))
 
 
 def _up(width: int, *, in_time: bool, in_space: bool) -> Chain:
@@ -105,7 +105,7 @@ def _up(width: int, *, in_time: bool, in_space: bool) -> Chain:
         return Chain()
     time = Chain(Nearest((2, 1, 1)), Trim(T, before=1), Residual(Conv3d(width, width, t=_PAST)))
     space = Chain(Chain(), Residual(DoubledConv3d(width, width), Nearest((1, 2, 2))))
-    return _named(time=time if in_time else Chain(), space=space if in_space else Chain(), mix=Conv3d(width, width))
+    return named(time=time if in_time else Chain(), space=space if in_space else Chain(), mix=Conv3d(width, width))
 
 
 def _middle(width: int) -> Chain:
@@ -123,8 +123,4 @@ def _norm(width: int, *, silu: bool = False) -> GroupNorm:
 
 
 def _conv(width_in: int, width: int) -> Chain:
-    return _named(space=Conv3d(width_in, width, h=_EDGES, w=_EDGES), time=Conv3d(width, width, t=_PAST))
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))
+    return named(space=Conv3d(width_in, width, h=_EDGES, w=_EDGES), time=Conv3d(width, width, t=_PAST))

@@ -6,14 +6,12 @@ is encoded and decoded frame by frame, with nothing remembered along T. The bott
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.dc_ae.config import Activation, Block, DCAEConfig, Norm
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, DoubledConv3d, Fit, Residual, SiLU, SpaceToDepth
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, DoubledConv3d, Fit, Residual, SiLU, SpaceToDepth, named
 from vidlatent.nn.activations import ReLU
 from vidlatent.nn.affine_norm import AffinePixelNorm, BatchNorm
 from vidlatent.nn.channels import GroupMean, TakeChannels
@@ -41,7 +39,7 @@ def _encoder(config: DCAEConfig) -> Chain:
         step = [_halve(width, widths[index + 1], config)] if index < last and depth else []
         levels.append(Chain(*blocks, *step))
     first = _conv(3, widths[0]) if depths[0] else _halving(3, widths[1], config)
-    return _named(
+    return named(
         fit=Fit(config.spec.stride, single_first=False),
         conv_in=first,
         levels=Chain(*levels),
@@ -60,7 +58,7 @@ def _decoder(config: DCAEConfig) -> Chain:
         blocks = [_block(kind, width, config.head_dim, scales, *look) for _ in range(depths[index])]
         levels.append(Chain(*step, *blocks))
     finest = widths[0] if depths[0] else widths[1]
-    return _named(
+    return named(
         conv_in=Residual(_conv(config.latent_channels, widths[-1]), _repeat(config.latent_channels, widths[-1])),
         levels=Chain(*levels),
         norm_out=AffinePixelNorm(finest),
@@ -80,7 +78,7 @@ def _block(
     if kind == "EfficientViTBlock":
         return Chain(Residual(_attention(width, head_dim, scales, norm)), Residual(_gated_conv(width)))
     return Residual(
-        _named(
+        named(
             conv1=_conv(width, width),
             activation=SiLU() if activation == "silu" else ReLU(),
             conv2=_conv(width, width, bias=False),
@@ -100,7 +98,7 @@ def _attention(width: int, head_dim: int, scales: tuple[int, ...], norm: Norm) -
         )
         for kernel in scales
     ]
-    return _named(
+    return named(
         qkv=Conv3d(width, 3 * inner, bias=False),
         scales=Concat(Chain(), *aggregated) if scales else Chain(),
         attention=LinearAttention(head_dim),
@@ -111,7 +109,7 @@ def _attention(width: int, head_dim: int, scales: tuple[int, ...], norm: Norm) -
 
 def _gated_conv(width: int) -> Chain:
     hidden = _EXPANSION * width
-    return _named(
+    return named(
         conv_inverted=Conv3d(width, 2 * hidden),
         silu=SiLU(),
         conv_depth=_conv(2 * hidden, 2 * hidden, groups=2 * hidden),
@@ -133,9 +131,9 @@ def _halving(width: int, width_out: int, config: DCAEConfig) -> Chain:
     """Half the resolution by pixels moved to channels, or by a strided convolution."""
     if config.down == "pixel_unshuffle":
         _check(width_out, 4)
-        return _named(conv=_conv(width, width_out // 4), fold=SpaceToDepth(_HALF))
+        return named(conv=_conv(width, width_out // 4), fold=SpaceToDepth(_HALF))
     window = Window(3, 2, 1, 1)
-    return _named(conv=Conv3d(width, width_out, h=window, w=window))
+    return named(conv=Conv3d(width, width_out, h=window, w=window))
 
 
 def _double(width: int, width_out: int, config: DCAEConfig) -> Residual:
@@ -144,8 +142,8 @@ def _double(width: int, width_out: int, config: DCAEConfig) -> Residual:
 
 def _doubling(width: int, width_out: int, config: DCAEConfig) -> Chain:
     if config.up == "interpolate":
-        return _named(conv=DoubledConv3d(width, width_out))
-    return _named(conv=_conv(width, 4 * width_out), unfold=DepthToSpace(_HALF))
+        return named(conv=DoubledConv3d(width, width_out))
+    return named(conv=_conv(width, 4 * width_out), unfold=DepthToSpace(_HALF))
 
 
 def _average(width: int, width_out: int) -> Chain:
@@ -169,7 +167,3 @@ def _check(many: int, few: int) -> None:
 def _conv(width: int, width_out: int, kernel: int = 3, *, groups: int = 1, bias: bool = True) -> Conv3d:
     window = Window.centred(kernel)
     return Conv3d(width, width_out, h=window, w=window, groups=groups, bias=bias)
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.dc_ae_video.model import average, repeat
-from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, Residual, SiLU, SpaceToDepth
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, Residual, SiLU, SpaceToDepth, named
 from vidlatent.nn.affine_norm import AffinePixelNorm
 from vidlatent.nn.chunks import ChunkCausal
 from vidlatent.nn.resample import Factors

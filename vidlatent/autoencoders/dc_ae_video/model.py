@@ -12,12 +12,23 @@ import math
 from dataclasses import dataclass
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, DoubledConv3d, Fit, Nearest, Residual, SiLU, SpaceToDepth
+from vidlatent.nn import (
+    Chain,
+    Concat,
+    Conv3d,
+    DepthToSpace,
+    DoubledConv3d,
+    Fit,
+    Nearest,
+    Residual,
+    SiLU,
+    SpaceToDepth,
+    named,
+)
 from vidlatent.nn.activations import ReLU
 from vidlatent.nn.affine_norm import AffinePixelNorm
 from vidlatent.nn.channels import GroupMean, TakeChannels

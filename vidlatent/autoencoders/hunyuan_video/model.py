@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named, residual_block
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
@@ -27,6 +27,7 @@ from vidlatent.nn import (
     Nearest,
     Residual,
     Trim,
+    named,
 )
 from vidlatent.nn.resample import Factors
 from vidlatent.streaming import T, Window

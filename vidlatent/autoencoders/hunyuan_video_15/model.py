@@ -12,12 +12,11 @@ from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.hunyuan_video_15.shuffle import pack, pack_mean, repeat_unpack, unpack
-from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, Fit, Residual, RMSNorm
+from vidlatent.nn import CausalFrameAttention, Chain, Conv3d, Fit, Residual, RMSNorm, named
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.streaming import Sweepable, Window
 

@@ -6,7 +6,6 @@ remembered. Names of the parts follow github.com/CompVis/latent-diffusion, where
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -15,7 +14,7 @@ from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.image_kl.config import ImageKLConfig
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, FrameAttention, GroupNorm, Residual
+from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, FrameAttention, GroupNorm, Residual, named
 from vidlatent.streaming import Sweepable, Window
 
 _EDGES = Window.centred(3)
@@ -108,8 +107,3 @@ def double(width: int) -> Chain:
 def frame_conv(width_in: int, width: int, window: Window = _EDGES) -> Conv3d:
     """A 3x3 convolution of each frame."""
     return Conv3d(width_in, width, h=window, w=window)
-
-
-def named(**modules: Sweepable) -> Chain:
-    """A chain whose parts have names."""
-    return Chain(OrderedDict(modules))

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named, residual_block
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Chunks, Upstream
 from vidlatent.errors import ModelError
@@ -31,6 +31,7 @@ from vidlatent.nn import (
     Residual,
     SpaceToDepth,
     Trim,
+    named,
 )
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.spatial_norm import SpatialNorm

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named
 from vidlatent.autoencoders.lean_vae.patches import STRIDE, patch, unpatch
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, Fit, LayerNorm, Residual
+from vidlatent.nn import Chain, Concat, Conv3d, Fit, LayerNorm, Residual, named
 from vidlatent.nn.channels import TakeChannels
 from vidlatent.nn.geglu import GatedGELU, SoftThreshold
 from vidlatent.streaming import Pointwise, Sweepable, Window

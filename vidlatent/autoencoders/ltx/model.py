@@ -8,7 +8,6 @@ tiles that diffusers can be told to use give other, shifted frames.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import count, pairwise
 
 from vidlatent.autoencoders.base import Trees
@@ -18,7 +17,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, LayerNorm, Residual, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, LayerNorm, Residual, SpaceToDepth, Trim, named
 from vidlatent.nn.channels import GroupMean, TakeChannels
 from vidlatent.nn.pixel_norm import PixelNorm
 from vidlatent.nn.resample import Factors
@@ -37,12 +36,12 @@ def _encoder(config: LTXConfig) -> Chain:
     patch = (1, config.patch_size, config.patch_size)
     steps = [kind if on else None for kind, on in zip(config.downsample_kinds, config.downsample, strict=True)]
     levels = zip(pairwise(widths), steps, config.encoder_blocks, strict=False)
-    return _named(
+    return named(
         fit=Fit(config.stride, single_first=True),
         patch=SpaceToDepth(patch),
         conv_in=_causal(config.video_channels, widths[0]),
         down_blocks=Chain(*(_level_down(*pair, step, depth) for pair, step, depth in levels)),
-        mid_block=_named(resnets=Chain(*(_causal_block(widths[-1]) for _ in range(config.encoder_blocks[-1])))),
+        mid_block=named(resnets=Chain(*(_causal_block(widths[-1]) for _ in range(config.encoder_blocks[-1])))),
         norm_out=PixelNorm(silu=True),
         conv_out=_causal(widths[-1], latent + 1),
         moments=TakeChannels([*range(latent), *[latent] * latent]),
@@ -58,8 +57,8 @@ def _level_down(dim_in: int, dim_out: int, step: Step | None, depth: int) -> Cha
         half, times = Window.centred(3, 2), Window.causal(3, 2, "replicate")
         down = Chain(Conv3d(dim_in, dim_in, t=times, h=half, w=half))
     else:
-        return _named(resnets=blocks, downsamplers=Chain(_fold(dim_in, dim_out, _factors(step))))
-    return _named(resnets=blocks, downsamplers=down, conv_out=_widen(dim_in, dim_out))
+        return named(resnets=blocks, downsamplers=Chain(_fold(dim_in, dim_out, _factors(step))))
+    return named(resnets=blocks, downsamplers=down, conv_out=_widen(dim_in, dim_out))
 
 
 def _fold(dim_in: int, dim_out: int, factors: Factors) -> Residual:
@@ -70,12 +69,12 @@ def _fold(dim_in: int, dim_out: int, factors: Factors) -> Residual:
     times = Window(3, 1, 2 + t - 1, 0, "replicate")
     conv = Conv3d(dim_in, dim_out // (t * h * w), t=times, h=Window.centred(3), w=Window.centred(3))
     average = GroupMean(dim_in * t * h * w // dim_out)
-    return Residual(_named(conv=conv, fold=SpaceToDepth(factors)), Chain(SpaceToDepth(factors, before=t - 1), average))
+    return Residual(named(conv=conv, fold=SpaceToDepth(factors)), Chain(SpaceToDepth(factors, before=t - 1), average))
 
 
 def _causal_block(dim: int, dim_out: int | None = None) -> Residual:
     dim_out = dim_out or dim
-    body = _named(
+    body = named(
         norm1=PixelNorm(silu=True),
         conv1=_causal(dim, dim_out),
         norm2=PixelNorm(silu=True),
@@ -91,7 +90,7 @@ def _widen(dim_in: int, dim_out: int) -> Sweepable:
 def _shortcut(dim_in: int, dim_out: int) -> Chain | None:
     if dim_in == dim_out:
         return None
-    return _named(norm3=LayerNorm(dim_in), conv_shortcut=Conv3d(dim_in, dim_out))
+    return named(norm3=LayerNorm(dim_in), conv_shortcut=Conv3d(dim_in, dim_out))
 
 
 class _Decoder:
@@ -108,10 +107,10 @@ class _Decoder:
         for index in range(len(widths)):
             levels.append(self._level(index, dim, depths[index + 1], noisy=noisy[index + 1]))
             dim = widths[index] // config.upsample_factor[::-1][index]
-        return _named(
+        return named(
             time=self.timestep or Chain(),
             conv_in=self._conv(config.latent_channels, widths[0]),
-            mid_block=_named(**self._blocks(widths[0], depths[0], noisy=noisy[0])),
+            mid_block=named(**self._blocks(widths[0], depths[0], noisy=noisy[0])),
             up_blocks=Chain(*levels),
             **self._norm_out(dim),
             conv_out=self._conv(dim, config.video_channels),
@@ -126,14 +125,14 @@ class _Decoder:
         step = self._unfold(dim * factor, dim, _factors(kind), residual=residual)
         widen = self._block(dim_in, dim, None, noisy=False) if dim_in // factor != dim else Chain()
         up = step if config.upsample[::-1][index] else Chain()
-        return _named(conv_in=widen, upsamplers=up, **self._blocks(dim, depth, noisy=noisy))
+        return named(conv_in=widen, upsamplers=up, **self._blocks(dim, depth, noisy=noisy))
 
     def _unfold(self, dim_in: int, dim_out: int, factors: Factors, *, residual: bool) -> Chain:
         """Convolve, then unfold channels into blocks, beside the unfolded input repeated to as many channels."""
         t, h, w = factors
         if residual and (dim_in % (t * h * w) or dim_out * t * h * w % dim_in):
             raise ModelError(f"{dim_in} channels do not unfold by {factors} to {dim_out}: change decoder_widths")
-        body = _named(conv=self._conv(dim_in, dim_out * t * h * w), unfold=DepthToSpace(factors))
+        body = named(conv=self._conv(dim_in, dim_out * t * h * w), unfold=DepthToSpace(factors))
         given = dim_in // (t * h * w)
         repeat = TakeChannels([*range(given)] * (dim_out // max(given, 1)))
         return Chain(Residual(body, Chain(DepthToSpace(factors), repeat)) if residual else body, Trim(T, before=t - 1))
@@ -145,7 +144,7 @@ class _Decoder:
 
     def _block(self, dim: int, dim_out: int, embedding: TimeEmbedding | None, *, noisy: bool) -> Residual:
         modulation = Modulation(embedding, dim) if embedding else None
-        body = _named(
+        body = named(
             modulation=modulation or Chain(),
             norm1=ModulatedNorm(modulation, 0) if modulation else PixelNorm(silu=True),
             conv1=self._conv(dim, dim_out),
@@ -178,7 +177,3 @@ def _factors(step: Step) -> Factors:
 
 def _causal(dim_in: int, dim_out: int) -> Conv3d:
     return Conv3d(dim_in, dim_out, t=Window.causal(3, mode="replicate"), h=Window.centred(3), w=Window.centred(3))
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

@@ -14,12 +14,12 @@ from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named, residual_block
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, GroupNorm, Nearest, Residual, Trim
+from vidlatent.nn import Chain, Conv3d, DoubledConv3d, Fit, GroupNorm, Nearest, Residual, Trim, named
 from vidlatent.streaming import T, Window
 
 

@@ -12,13 +12,13 @@ from functools import partial
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import named, residual_block
+from vidlatent.autoencoders.image_kl.model import residual_block
 from vidlatent.autoencoders.minimax_h3.clips import Overlap, TiledDecoder, TiledEncoder
 from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.minimax_h3.layout import Layout
 from vidlatent.autoencoders.minimax_h3.transformer import TileTransformer
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Residual, Scale
+from vidlatent.nn import Chain, Conv3d, Fit, GroupNorm, Residual, Scale, named
 from vidlatent.streaming import Window
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

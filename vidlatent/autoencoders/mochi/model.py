@@ -7,7 +7,6 @@ whole clip is the definition; diffusers' framewise paths pad time with zeros ins
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import pairwise
 
 import torch
@@ -19,8 +18,8 @@ from vidlatent.autoencoders.mochi.config import MochiConfig
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.tiles import Tiles
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Residual, SiLU, TemporalAttention, Trim
-from vidlatent.streaming import Pointwise, Sweepable, T, Window
+from vidlatent.nn import Chain, Conv3d, DepthToSpace, Fit, GroupNorm, Residual, SiLU, TemporalAttention, Trim, named
+from vidlatent.streaming import Pointwise, T, Window
 
 _GROUPS, _HEAD = 32, 32
 _OCTAVES = (6, 7)
@@ -37,16 +36,16 @@ def _encoder(config: MochiConfig) -> Chain:
     widths, steps = config.encoder_widths, zip(config.temporal, config.spatial, strict=True)
     inner = zip(pairwise(widths), steps, config.blocks[1:-1], config.attention[1:-1], strict=True)
     downs = [
-        _named(conv_in=_down(*pair, *step), layers=_layers(pair[1], depth, attend=attend))
+        named(conv_in=_down(*pair, *step), layers=_layers(pair[1], depth, attend=attend))
         for pair, step, depth, attend in inner
     ]
-    return _named(
+    return named(
         fit=Fit(config.stride, single_first=True),
         fourier=FourierFeatures(),
         proj_in=Conv3d(3 * (1 + 2 * len(_OCTAVES)), widths[0]),
-        block_in=_named(layers=_layers(widths[0], config.blocks[0], attend=config.attention[0])),
+        block_in=named(layers=_layers(widths[0], config.blocks[0], attend=config.attention[0])),
         down_blocks=Chain(*downs),
-        block_out=_named(layers=_layers(widths[-1], config.blocks[-1], attend=config.attention[-1])),
+        block_out=named(layers=_layers(widths[-1], config.blocks[-1], attend=config.attention[-1])),
         norm_out=_norm(widths[-1], silu=True),
         proj_out=Conv3d(widths[-1], 2 * config.latent_channels, bias=False),
     )
@@ -56,18 +55,18 @@ def _decoder(config: MochiConfig) -> Chain:
     widths, steps = config.decoder_widths[::-1], zip(config.temporal[::-1], config.spatial[::-1], strict=True)
     inner = zip(pairwise(widths), steps, config.blocks[-2:0:-1], strict=True)
     ups = [
-        _named(
+        named(
             layers=_layers(dim_in, depth),
             proj=Conv3d(dim_in, dim_out * time * space**2),
             unfold=DepthToSpace((time, space, space)),
         )
         for (dim_in, dim_out), (time, space), depth in inner
     ]
-    return _named(
+    return named(
         conv_in=Conv3d(config.latent_channels, widths[0]),
-        block_in=_named(layers=_layers(widths[0], config.blocks[-1])),
+        block_in=named(layers=_layers(widths[0], config.blocks[-1])),
         up_blocks=Chain(*ups),
-        block_out=_named(layers=_layers(widths[-1], config.blocks[0])),
+        block_out=named(layers=_layers(widths[-1], config.blocks[0])),
         silu=SiLU(),
         proj_out=Conv3d(widths[-1], 3),
         trim=Trim(T, before=config.stride[0] - 1),
@@ -82,19 +81,19 @@ def _down(dim_in: int, dim_out: int, time: int, space: int) -> Conv3d:
 
 def _layers(dim: int, depth: int, *, attend: bool = False) -> Chain:
     """Residual blocks, each followed by attention along time where `attend`."""
-    layers = [_named(resnets=_block(dim), attentions=_attention(dim) if attend else Chain()) for _ in range(depth)]
+    layers = [named(resnets=_block(dim), attentions=_attention(dim) if attend else Chain()) for _ in range(depth)]
     return Chain(*layers)
 
 
 def _block(dim: int) -> Residual:
-    body = _named(norm1=_norm(dim, silu=True), conv1=_conv(dim), norm2=_norm(dim, silu=True), conv2=_conv(dim))
+    body = named(norm1=_norm(dim, silu=True), conv1=_conv(dim), norm2=_norm(dim, silu=True), conv2=_conv(dim))
     return Residual(body)
 
 
 def _attention(dim: int) -> Residual:
     attend = TemporalAttention(dim, heads=dim // _HEAD)
     attend.to_qkv = UnitQueriesAndKeys(dim)
-    return Residual(_named(norm=_norm(dim), attend=attend))
+    return Residual(named(norm=_norm(dim), attend=attend))
 
 
 def _norm(dim: int, *, silu: bool = False) -> GroupNorm:
@@ -104,10 +103,6 @@ def _norm(dim: int, *, silu: bool = False) -> GroupNorm:
 def _conv(dim: int) -> Conv3d:
     space = Window.centred(3, mode="replicate")
     return Conv3d(dim, dim, t=Window.causal(3, mode="replicate"), h=space, w=space)
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))
 
 
 class FourierFeatures(Pointwise):

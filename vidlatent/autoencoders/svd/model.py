@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, image_encoder, named
+from vidlatent.autoencoders.image_kl.model import double, frame_attention, frame_block, frame_conv, image_encoder
 from vidlatent.autoencoders.svd.config import SVDConfig
 from vidlatent.autoencoders.upstream import Upstream
-from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual
+from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual, named
 from vidlatent.nn.gate import Gate
 from vidlatent.streaming import Window
 

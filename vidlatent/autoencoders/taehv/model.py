@@ -9,7 +9,6 @@ github.com/madebyollin/taehv.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,7 @@ from typing import Literal
 from vidlatent.autoencoders.base import Trees
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim
+from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim, named
 from vidlatent.nn.activations import ReLU, SoftClamp
 from vidlatent.nn.edges import Pad
 from vidlatent.streaming import Sweepable, T, Window
@@ -84,7 +83,7 @@ def _encoder(config: TAEHVConfig) -> Chain:
     groups = Fit((config.stride[0], 1, 1), single_first=False)
     patch = SpaceToDepth((1, config.patch_size, config.patch_size))
     layers = Chain(*_encoder_layers(config))
-    return _named(fit=fit, groups=groups, unit=Scale([0.5] * 3, [0.5] * 3), patch=patch, layers=layers)
+    return named(fit=fit, groups=groups, unit=Scale([0.5] * 3, [0.5] * 3), patch=patch, layers=layers)
 
 
 def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
@@ -100,7 +99,7 @@ def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
 
 
 def _decoder(config: TAEHVConfig) -> Chain:
-    return _named(
+    return named(
         layers=Chain(*(_decoder_layers(config) if config.decoder == "base" else _super_layers(config))),
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
         trim=Trim(T, before=config.stride[0] - 1),
@@ -160,7 +159,3 @@ def _block(dim: int) -> Chain:
 
 def _conv(dim_in: int, dim_out: int, *, bias: bool = True) -> Conv3d:
     return Conv3d(dim_in, dim_out, h=Window.centred(3), w=Window.centred(3), bias=bias)
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

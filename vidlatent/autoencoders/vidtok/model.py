@@ -12,11 +12,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import double, frame_conv, named
+from vidlatent.autoencoders.image_kl.model import double, frame_conv
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.vidtok.config import VidTokConfig
-from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, LayerNorm, Nearest, Residual, SiLU, Trim
+from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, LayerNorm, Nearest, Residual, SiLU, Trim, named
 from vidlatent.nn.edges import Pad
 from vidlatent.nn.mix import Mix
 from vidlatent.nn.rates import FrameMean, Interpolate, RepeatFrames

@@ -8,7 +8,6 @@ form equals the cached chunks (one frame, then four by four) in which Wan is pub
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 from itertools import pairwise
 
@@ -30,6 +29,7 @@ from vidlatent.nn import (
     RMSNorm,
     SpaceToDepth,
     Trim,
+    named,
 )
 from vidlatent.streaming import Sweepable, T, Window
 
@@ -50,7 +50,7 @@ def _upstream(config: WanConfig) -> Upstream:
 def _encoder(config: WanConfig) -> Chain:
     dims = [config.base_dim * multiplier for multiplier in (1, *config.multipliers)]
     moments, patch = 2 * config.latent_channels, (1, config.patch_size, config.patch_size)
-    return _named(
+    return named(
         fit=Fit(config.stride, single_first=True),
         patch=SpaceToDepth(patch) if config.patch_size > 1 else Chain(),
         conv_in=_conv(config.video_channels, dims[0]),
@@ -65,7 +65,7 @@ def _encoder(config: WanConfig) -> Chain:
 def _decoder(config: WanConfig) -> Chain:
     dims = [config.decoder_dim * multiplier for multiplier in (config.multipliers[-1], *config.multipliers[::-1])]
     patch = (1, config.patch_size, config.patch_size)
-    return _named(
+    return named(
         post_quant_conv=Conv3d(config.latent_channels, config.latent_channels),
         conv_in=_conv(config.latent_channels, dims[0]),
         middle=_middle(dims[0]),
@@ -106,13 +106,13 @@ def _downsample(dim: int, *, in_time: bool) -> Chain:
     """Halve space (padded right and below only), then time behind the first frame."""
     space = Conv3d(dim, dim, h=Window(3, 2, 0, 1), w=Window(3, 2, 0, 1))
     time = FirstFrame(Conv3d(dim, dim, t=Window(3, 2))) if in_time else Chain()
-    return _named(space=space, time=time)
+    return named(space=space, time=time)
 
 
 def _upsample(dim: int, dim_out: int, *, in_time: bool) -> Chain:
     """Double time behind the first frame, then space."""
     pair = Chain(Trim(T, before=1), Conv3d(dim, 2 * dim, t=Window.causal(3)), DepthToSpace((2, 1, 1)))
-    return _named(
+    return named(
         time=FirstFrame(pair) if in_time else Chain(),
         space=DoubledConv3d(dim, dim_out),
     )
@@ -132,7 +132,3 @@ def _block(dim_in: int, dim_out: int) -> Residual:
 
 def _conv(dim_in: int, dim_out: int) -> Conv3d:
     return Conv3d(dim_in, dim_out, t=Window.causal(3), h=Window.centred(3), w=Window.centred(3))
-
-
-def _named(**modules: Sweepable) -> Chain:
-    return Chain(OrderedDict(modules))

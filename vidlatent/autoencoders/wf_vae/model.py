@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidlatent.autoencoders.base import Trees
-from vidlatent.autoencoders.image_kl.model import double, frame_conv, named
+from vidlatent.autoencoders.image_kl.model import double, frame_conv
 from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.wf_vae.wavelets import haar, inverse_haar
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, Fit, FrameAttention, LayerNorm, Residual, SiLU, Trim
+from vidlatent.nn import Chain, Concat, Conv3d, Fit, FrameAttention, LayerNorm, Residual, SiLU, Trim, named
 from vidlatent.nn.channels import TakeChannels
 from vidlatent.nn.pad_channels import PadChannels
 from vidlatent.nn.rates import Interpolate, RepeatFrames
