@@ -28,7 +28,8 @@ Shape = tuple[int, ...]
 class Needs:
     """Bytes that a sweep holds at its peak and between slabs (wherever those lie), and what it does.
 
-    `calls` counts operators, `made_bytes` what they write, `moved_bytes` what goes off the device and back.
+    Of the peak, `code_bytes` are there for slabs of any thickness. `calls` counts operators, `made_bytes` what they
+    write, `moved_bytes` what goes off the device and back.
     """
 
     peak_bytes: int
@@ -36,6 +37,7 @@ class Needs:
     calls: float = 0.0
     made_bytes: float = 0.0
     moved_bytes: float = 0.0
+    code_bytes: int = 0
 
 
 class Predictor:
@@ -56,7 +58,7 @@ class Predictor:
             here = replace(plan, keep="device")
             counted = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
             code = self._counter.code_bytes
-            away, everywhere = (replace(needs, peak_bytes=needs.peak_bytes + code) for needs in counted)
+            away, everywhere = (replace(n, peak_bytes=n.peak_bytes + code, code_bytes=code) for n in counted)
             self._layers[here] = self._counter.at_peak
             self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
         return self._known[plan]

@@ -80,8 +80,10 @@ class Search:
             return float(with_slack(int(whole.peak_bytes * share) + state + beside, self.predictor.device))
         points = sorted((self._thickness(group[i]), known[i].peak_bytes - self._beside(group[i])) for i in known)
         thickness = self._thickness(plan)
-        if len(points) == 1:  # of a slab of nothing there is the state
-            points.insert(0, (0, known[next(iter(known))].state_bytes if plan.keep == "device" else 0))
+        if len(points) == 1:  # of a slab of nothing there are the state and the constants
+            needs = self.predictor.needs(group[next(iter(known))])
+            constant = needs.code_bytes + (needs.state_bytes if plan.keep == "device" else 0)
+            points.insert(0, (0, with_slack(constant, self.predictor.device)))
         (low, at_low), (high, at_high) = points[0], points[-1]
         return beside + at_high + (thickness - high) * (at_high - at_low) / (high - low)
 

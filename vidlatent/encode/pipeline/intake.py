@@ -261,8 +261,10 @@ class Intake(Thread):
             if seat.decoder.connection in found or seat not in heeded:
                 seat.decoder.heard = now
         for connection in found:
-            if connection in connections:
-                self._receive(connections[connection])
+            seat = connections.get(connection)
+            # All that is there, as waiting for each message anew costs more than taking it.
+            while seat is not None and self._buffer.accepts(seat.clip) and seat.decoder.connection.poll():
+                self._receive(seat)
         for seat in heeded:
             if seat.state is not None and now - seat.decoder.heard > self._pool.timeout_seconds:
                 self._hangs(seat)

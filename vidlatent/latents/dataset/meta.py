@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -66,7 +66,7 @@ class ClipMeta:
             "fps": str(self.fps),
             "time_base": str(ticks.time_base),
             "pts": ticks.tolist(),
-            "source": {name: str(v) if isinstance(v, Fraction) else v for name, v in asdict(self.source).items()},
+            "source": {name: str(v) if isinstance(v, Fraction) else v for name, v in vars(self.source).items()},
             "caption": self.caption,
             "columns": dict(self.columns),
         }

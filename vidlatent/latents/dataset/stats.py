@@ -48,6 +48,9 @@ class ChannelStats:
         """Take in what another one has seen."""
         if not other.count:
             return
+        if not self.count:  # what follows would give the same, more slowly
+            self.count, self.mean, self.scatter = other.count, other.mean, other.scatter
+            return
         count = self.count + other.count
         step = other.mean - self.mean
         self.scatter = self.scatter + other.scatter + torch.outer(step, step) * (self.count * other.count / count)
