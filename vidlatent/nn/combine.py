@@ -24,9 +24,21 @@ def branch(
     """
     if sweep is None:
         return [module(x) for module in modules]
-    here, idle, answers, ends, idles = sweep.last, sweep.idle, [], [], []
-    if not idle and sweep.passes(x):
+    if not sweep.idle and sweep.passes(x):
         return [x for _ in modules]
+    outer = sweep.state(owner, sweep.axes[0], Align)
+    if sweep.idle and outer.ended:
+        return [x for _ in modules]
+    with sweep.thorough():
+        answers = _branch(owner, outer, modules, x, sweep, axes)
+        outer.ended = sweep.last[sweep.axes[0]] and not sweep.passes(answers[-1])
+    return answers
+
+
+def _branch(
+    owner: nn.Module, outer: Align, modules: Iterable[nn.Module], x: Tensor, sweep: Sweep, axes: Sequence[int]
+) -> list[Tensor]:
+    here, idle, answers, ends, idles = sweep.last, sweep.idle, [], [], []
     for module in modules:
         sweep.last, sweep.idle = dict(here), idle
         answers.append(module(x, sweep))
@@ -36,7 +48,6 @@ def branch(
     nested = len(sweep.axes) > 1
     if sweep.idle and not nested:
         return answers
-    outer = sweep.state(owner, sweep.axes[0], Align)
     if sweep.idle and not outer.shapes:  # nothing ever came to this place
         return answers
     if not idle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
@@ -211,8 +212,9 @@ def _block_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
 
 def _of_equal_counts(means: Tensor, variances: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Mean and variance of all that parts of one size hold, which lie along `dims`."""
-    mean = means.mean(dims, keepdim=True)
-    return mean.squeeze(dims), variances.mean(dims) + (means - mean).square_().mean(dims)
+    parts = prod(means.shape[dim] for dim in dims)  # sums, as counting memory takes a `mean` apart in Python
+    mean = means.sum(dims, keepdim=True) / parts
+    return mean.squeeze(dims), (variances.sum(dims) + (means - mean).square_().sum(dims)) / parts
 
 
 @dataclass

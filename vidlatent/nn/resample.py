@@ -97,7 +97,7 @@ class FirstFrame(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         first, rest = branch(self, [self.first, self.body], x, sweep, (H,))
-        return rest if sweep and sweep.passes(rest) else concat([first, rest], T)
+        return rest if sweep and sweep.passes(first) and sweep.passes(rest) else concat([first, rest], T)
 
 
 class _First(Sweepable):

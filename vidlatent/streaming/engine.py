@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +30,7 @@ class SlabStream:
         self.sweep = Sweep(*plan.axes, keep=plan.keep)
         self.finished = self._begun = False
         self._empty: Tensor | None = None
+        self._nothing: Tensor | None = None  # an answer that is empty, known from the first round on
         self._passes = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
@@ -75,26 +77,32 @@ class SlabStream:
     def _round(self, slab: Tensor, last: bool, ended: list[bool], *, idle: bool = False) -> Iterator[Tensor]:
         """One slab through the module, in strips if there is an inner axis; adds whether the outer axis came out."""
         sweep = self.sweep
+        sweep.skims = self._nothing is not None
         if self.inner is None:
             sweep.last, sweep.idle = {self.outer: last}, idle
-            yield self.module(slab, sweep)
+            yield self._answer(slab)
             ended.append(sweep.last[self.outer])
             return
         strips = slab.split(self.plan.thickness(self.inner), self.inner)
         index, inner_ended = 0, False
-        while not inner_ended or (idle and index < self._passes):  # what wakes may do so at any strip
+        while not inner_ended or index < self._passes:  # what skims or is idle does not say when the inner axis ends
             strip = strips[index] if index < len(strips) else slab.narrow(self.inner, 0, 0)
             sweep.index[self.inner] = index
             sweep.last, sweep.idle = {self.outer: last, self.inner: index >= len(strips) - 1}, idle
-            answer = self.module(strip, sweep)
-            if sweep.passes(answer):  # nothing came out
-                answer = answer.narrow(self.inner, 0, 0)
-            yield answer.narrow(self.outer, 0, 0) if sweep.idle else answer
-            del answer
+            yield self._answer(strip)
             ended.append(sweep.last[self.outer])
             inner_ended, index = sweep.last[self.inner], index + 1
         self._passes = index
         sweep.rewind(self.inner)
+
+    def _answer(self, x: Tensor) -> Tensor:
+        """The module's answer; where nothing came out it has the right shape all the same."""
+        answer = self.module(x, self.sweep)
+        if self.sweep.passes(answer):
+            return answer.narrow(self.plan.axes[-1], 0, 0) if self._nothing is None else self._nothing
+        if self._nothing is None:
+            self._nothing = reduce(lambda empty, axis: empty.narrow(axis, 0, 0), self.plan.axes, answer).clone()
+        return answer
 
     def _check(self, slab: Tensor) -> None:
         """Refuse a slab that cannot continue this stream."""
@@ -107,6 +115,8 @@ class SlabStream:
         """Everything needed to continue in another process with the same module and plan."""
         return {
             "empty": self._empty,
+            "nothing": self._nothing,
+            "passes": self._passes,
             "finished": self.finished,
             "plan": [list(self.plan.axes), self.plan.chunk, self.plan.strip],
             "states": self.sweep.state_dict(self.module),
@@ -118,6 +128,6 @@ class SlabStream:
             raise ValueError(
                 f"the saved stream ran with plan {saved['plan']}, this one with {self.plan!r}: make them equal"
             )
-        self._empty = saved["empty"]
+        self._empty, self._nothing, self._passes = saved["empty"], saved["nothing"], saved["passes"]
         self.finished = saved["finished"]
         self.sweep.load_state_dict(self.module, saved["states"])

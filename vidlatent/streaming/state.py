@@ -6,7 +6,7 @@ sentinel and no warm-up branch anywhere above this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -62,13 +62,15 @@ def convert(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def kept_in(state: Any) -> list[Tensor | Kept]:
     """Everything that a state keeps, wherever it lies; states that were saved are dictionaries."""
-    found: list[Tensor | Kept] = []
-    for value in (state if isinstance(state, dict) else vars(state)).values():
+    return list(_kept_in((state if isinstance(state, dict) else vars(state)).values()))
+
+
+def _kept_in(values: Iterable[Any]) -> Iterator[Tensor | Kept]:
+    for value in values:
         if isinstance(value, (Tensor, Kept)):
-            found.append(value)
-        elif isinstance(value, list) and value:
-            convert(value, found.append)
-    return found
+            yield value
+        elif isinstance(value, list):
+            yield from _kept_in(value)
 
 
 @dataclass
@@ -137,12 +139,13 @@ class Halo(State):
 class Align(State):
     """Branches with different lookahead meet: emit the run they have in common, queue what is ahead.
 
-    `shapes` are those of the branches' last answers, were they empty.
+    `shapes` are those of the branches' last answers, were they empty; `ended` says that no more will come.
     """
 
     queues: list[list[Tensor | Kept]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     shapes: list[list[int]] = field(default_factory=list)
+    ended: bool = False
 
     def feed(self, branches: Sequence[Tensor], axis: int) -> list[Tensor]:
         """Return each branch's next items, as many as the slowest branch has."""

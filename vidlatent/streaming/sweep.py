@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -31,6 +32,9 @@ class Sweep:
     that it is not, for the modules behind it; whoever drives the sweep goes on with empty slabs until the end comes out
     at the other end. Then `idle` says that the outer axis has long ended here: modules let what they are given pass,
     until one that still has something to give wakes those behind it.
+
+    With `skims`, modules that wait for the outer axis let nothing pass as well: so it is behind a barrier most of the
+    time. Not within branches, where what waits is counted against what another branch has.
     """
 
     def __init__(self, *axes: int, keep: Keep = "device") -> None:
@@ -39,7 +43,8 @@ class Sweep:
         self.axes = axes
         self.index = dict.fromkeys(axes, 0)
         self.last = dict.fromkeys(axes, False)
-        self.idle = False
+        self.idle = self.skims = False
+        self._depth = 0
         self.keep, self.shelf = keep, SHELVES[keep]()
         self.relieved = False
         self._states: dict[Key, Any] = {}
@@ -75,11 +80,23 @@ class Sweep:
         return not x.shape[self.axes[-1]] and not self.last[self.axes[-1]]
 
     def passes(self, x: Tensor) -> bool:
-        """Whether modules let `x` pass as it is: where they are idle, or within a slab of the outer axis wait.
+        """Whether modules let `x` pass as it is: where they are idle, or wait for more along the inner or outer axis.
 
         What passes while they wait says nothing but that: its channels and other axes are those of a place before.
         """
-        return self.idle or (len(self.axes) > 1 and self.is_waiting(x))
+        if self.idle or (len(self.axes) > 1 and self.is_waiting(x)):
+            return True
+        outer = self.axes[0]
+        return self.skims and not self._depth and not x.shape[outer] and not self.last[outer]
+
+    @contextmanager
+    def thorough(self) -> Iterator[None]:
+        """Do not skim."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     def rewind(self, axis: int) -> None:
         """Forget the states along `axis`: the next slab is its first again."""
