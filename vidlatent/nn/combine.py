@@ -92,11 +92,35 @@ class Chain(nn.Sequential, Sweepable):
     """One module after the other."""
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep is not None and len(sweep.axes) > 1:
+            return self._nested(x, sweep, sweep.state(self, sweep.axes[-1], _Over))
         for module in self:
             if sweep and not sweep.idle and sweep.passes(x):  # nothing wakes behind what waits
                 break
             x = module(x, sweep)
         return x
+
+    def _nested(self, x: Tensor, sweep: Sweep, over: _Over) -> Tensor:
+        """The same, from the first module on of which the inner axis has not ended."""
+        inner = sweep.axes[-1]
+        if over.x is not None:
+            x, sweep.last, sweep.idle = over.x, dict(over.last), False
+        for index in range(over.count, len(self)):
+            if not sweep.idle and sweep.passes(x):
+                break
+            x = self[index](x, sweep)
+            if sweep.last[inner] and not sweep.idle:
+                over.count, over.last, over.x = index + 1, dict(sweep.last), x.new_empty(_emptied(x, inner))
+        return x
+
+
+@dataclass
+class _Over:
+    """Of how many modules the inner axis has ended within a slab, and what comes of them from then on."""
+
+    count: int = 0
+    x: Tensor | None = None
+    last: dict[int, bool] = field(default_factory=dict)
 
 
 def named(**modules: Sweepable) -> Chain:

@@ -53,13 +53,15 @@ class Search:
 
         Tried is the first that is expected to fit, or else the thinnest, until nothing coarser is expected to.
         """
+        if self._least(group[-1]) > self.budget:
+            return None
         known: dict[int, Plan] = {}
         too_much, fits = -1, len(group)
         while too_much + 1 < fits:
             left = range(too_much + 1, fits)
             index = next((i for i in left if self._expected(group, i, known) <= self.budget), None)
             if index is None:
-                if fits < len(group) or self._least(group[-1]) > self.budget:
+                if fits < len(group):
                     break
                 index = left[-1]
             known[index] = self.priced(group[index])

@@ -261,13 +261,16 @@ class Intake(Thread):
             if seat.decoder.connection in found or seat not in heeded:
                 seat.decoder.heard = now
         for connection in found:
-            seat = connections.get(connection)
-            # All that is there, as waiting for each message anew costs more than taking it.
-            while seat is not None and self._buffer.accepts(seat.clip) and seat.decoder.connection.poll():
-                self._receive(seat)
+            if connection in connections:
+                self._receive_all(connections[connection])
         for seat in heeded:
             if seat.state is not None and now - seat.decoder.heard > self._pool.timeout_seconds:
                 self._hangs(seat)
+
+    def _receive_all(self, seat: _Seat) -> None:
+        """All that there is room for: waiting for each message anew costs more than taking it."""
+        while self._buffer.accepts(seat.clip) and seat.decoder.connection.poll():
+            self._receive(seat)
 
     def _receive(self, seat: _Seat) -> None:
         try:
