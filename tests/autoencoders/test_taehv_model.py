@@ -19,7 +19,7 @@ def clip(frames: int, height: int, width: int) -> Tensor:
     return torch.rand(1, 3, frames, height, width, generator=generator, dtype=torch.double) * 2 - 1
 
 
-@pytest.fixture(scope="module", params=[("taehv", 1), ("taeltx-2", 2)], ids=["taehv", "taeltx-2"])
+@pytest.fixture(scope="module", params=[("taehv", 1), ("taeltx-2", 2), ("taeh3", 2)], ids=lambda p: p[0])
 def ae(request: pytest.FixtureRequest) -> Autoencoder:
     preset, patch = request.param
     return build(preset, patch_size=patch, **NARROW).double()
@@ -59,6 +59,7 @@ def test_published_sizes() -> None:
         "taehv-1.5": 11_372_012,
         "taew-2.1": 11_315_539,
         "taew-2.2": 11_418_108,
+        "taeh3": 11_348_964,
         "taehv-1.5-super": 20_470_572,
         "taew-2.2-super": 20_487_996,
         "taecvx": 11_315_539,

@@ -13,9 +13,17 @@ Weights = Mapping[str, Tensor]
 
 def encode(weights: Weights, config: TAEHVConfig, clip: Tensor) -> Tensor:
     """Latents (t, c, h, w) of a clip in [-1, 1], filled with its last frame to whole groups."""
+    if config.run:  # chunks of 17 frames, the last one filled, three black ones before each; what was filled is dropped
+        clip = torch.cat([clip, *[clip[-1:]] * (-len(clip) % 17)])
+        black = clip.new_zeros(3, *clip.shape[1:])
+        chunks = [torch.cat([black, (chunk + 1) / 2]) for chunk in clip.split(17)]
+        return torch.cat([_encode(weights, config, chunk) for chunk in chunks])[:-3]
     missing = -len(clip) % config.stride[0]
-    clip = torch.cat([clip, *[clip[-1:]] * missing])
-    x, layer = F.pixel_unshuffle((clip + 1) / 2, config.patch_size), 2
+    return _encode(weights, config, (torch.cat([clip, *[clip[-1:]] * missing]) + 1) / 2)
+
+
+def _encode(weights: Weights, config: TAEHVConfig, clip: Tensor) -> Tensor:
+    x, layer = F.pixel_unshuffle(clip, config.patch_size), 2
     x = F.relu(_conv(weights, "encoder.0", x))
     for in_time in config.downsample:
         frames = 2 if in_time else 1
@@ -39,7 +47,8 @@ def decode(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:
         x = _conv(weights, f"decoder.{layer + 2}", x)
         layer += 3
     x = F.pixel_shuffle(_conv(weights, f"decoder.{layer + 1}", F.relu(x)), config.patch_size)
-    return x[config.stride[0] - 1 :].clamp(0, 1) * 2 - 1
+    group = 20 if config.run else len(x)  # of a run's 20 frames three are black, and at the end two latents are five
+    return torch.cat([frames[config.stride[0] - 1 :] for frames in x.split(group)]).clamp(0, 1) * 2 - 1
 
 
 def _super(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:

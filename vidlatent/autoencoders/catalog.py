@@ -61,6 +61,7 @@ CATALOG: dict[str, Entry] = {
     "taew-2.2": Entry("taehv", taehv.TAEW_22, "MIT"),
     "taeltx-2": Entry("taehv", taehv.TAELTX_2, "MIT"),
     "taeltx-2.3": Entry("taehv", taehv.TAELTX_2, "MIT"),
+    "taeh3": Entry("taehv", taehv.TAEH3, "MIT"),
     "taehv-1.5-super": Entry("taehv", taehv.TAEHV_15_SUPER, "MIT"),
     "taew-2.2-super": Entry("taehv", taehv.TAEW_22_SUPER, "MIT"),
     "taecvx": Entry("taehv", taehv.TAEHV, "MIT"),

@@ -2,6 +2,7 @@
 
 `ChunkCausal` makes of an operator with one frame of context on either side one that sees the frame before a chunk, but
 zeros behind it: a zero and a copy of the frame before are put between chunks, and what comes of them is left away.
+`Afresh` makes of one that sees the frame before one that sees a zero in front of every chunk, in the same way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,58 @@ class ChunkCausal(Chain):
 
     def __init__(self, operator: Sweepable, size: int) -> None:
         super().__init__(_Bridge(size), operator, _Unbridge(size))
+
+
+class Afresh(Chain):
+    """`operator`, which sees the frame before and keeps the number of frames, on chunks of `size` frames."""
+
+    def __init__(self, operator: Sweepable, size: int) -> None:
+        super().__init__(Lead(size, 1), operator, Unlead(size, 1))
+
+
+class Lead(Sweepable):
+    """Put `count` frames of zeros in front of every chunk of `size` frames."""
+
+    def __init__(self, size: int, count: int) -> None:
+        super().__init__()
+        self.size, self.count = size, count
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.passes(x):
+            return x
+        pieces: list[Tensor] = []
+        for start, piece in _cut(x, _passed(self, x, sweep), self.size):
+            if start % self.size == 0:
+                pieces.append(x.new_zeros(*x.shape[:2], self.count, *x.shape[3:]))
+            pieces.append(piece)
+        return torch.cat(pieces, T) if len(pieces) > 1 else x
+
+
+class Unlead(Sweepable):
+    """Leave away the first `count` frames in front of every `size`."""
+
+    def __init__(self, size: int, count: int) -> None:
+        super().__init__()
+        self.size, self.count = size, count
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.passes(x):
+            return x
+        period = self.size + self.count
+        pieces = [
+            piece[:, :, min(max(self.count - start % period, 0), piece.shape[T]) :]
+            for start, piece in _cut(x, _passed(self, x, sweep), period)
+        ]
+        return torch.cat(pieces, T) if len(pieces) > 1 else (pieces or [x])[0]
+
+
+def _passed(module: Sweepable, x: Tensor, sweep: Sweep | None) -> int:
+    """How many frames went by before `x`."""
+    if sweep is None or T not in sweep.axes:
+        return 0
+    seen = sweep.state(module, T, _Seen)
+    seen.count += x.shape[T]
+    return seen.count - x.shape[T]
 
 
 class _Bridge(Sweepable):
@@ -59,12 +112,8 @@ class _Unbridge(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x):
             return x
-        count = 0
-        if sweep and T in sweep.axes:
-            seen = sweep.state(self, T, _Seen)
-            count, seen.count = seen.count, seen.count + x.shape[T]
-        period = self.size + _BETWEEN
-        pieces = [piece[:, :, : max(self.size - start % period, 0)] for start, piece in _cut(x, count, period)]
+        period, cut = self.size + _BETWEEN, _cut(x, _passed(self, x, sweep), self.size + _BETWEEN)
+        pieces = [piece[:, :, : max(self.size - start % period, 0)] for start, piece in cut]
         return torch.cat(pieces, T) if len(pieces) > 1 else (pieces or [x])[0]
 
 

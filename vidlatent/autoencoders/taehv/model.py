@@ -18,6 +18,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim, named
 from vidlatent.nn.activations import ReLU, SoftClamp
+from vidlatent.nn.chunks import Afresh, Lead, Unlead
 from vidlatent.nn.edges import Pad
 from vidlatent.streaming import Sweepable, T, Window
 
@@ -30,7 +31,8 @@ class TAEHVConfig:
 
     `downsample` and `upsample` say for each of three levels, in the order they run, whether time changes by two (space
     always does). `patch_size` folds blocks of pixels into channels. `decoder` "super" has blocks with a wide view of
-    each channel, and shuffles pixels. Raises `ModelError` where time goes down and up by different factors.
+    each channel, and shuffles pixels. With `run` every so many latents are encoded by themselves, and begin with a
+    single frame; decoding goes on over them. Raises `ModelError` where time goes down and up by different factors.
     """
 
     latent_channels: int = 16
@@ -41,18 +43,24 @@ class TAEHVConfig:
     decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
     num_blocks: int = 3
     decoder: Literal["base", "super"] = "base"
+    run: int = 0
 
     def __post_init__(self) -> None:
         if sum(self.downsample) != sum(self.upsample):
             raise ModelError(f"downsample {self.downsample} and upsample {self.upsample} must have as many steps")
         sizes = (self.latent_channels, self.patch_size, self.encoder_width, *self.decoder_widths)
-        if min(sizes) < 1 or self.num_blocks < 0:
-            raise ModelError(f"sizes must be at least 1, and num_blocks not below 0, got {self}")
+        if min(sizes) < 1 or min(self.num_blocks, self.run) < 0:
+            raise ModelError(f"sizes must be at least 1, and num_blocks and run not below 0, got {self}")
 
     @property
     def stride(self) -> tuple[int, int, int]:
         """Video size per latent along (T, H, W)."""
         return 2 ** sum(self.downsample), 8 * self.patch_size, 8 * self.patch_size
+
+    @property
+    def run_frames(self) -> int:
+        """Video frames of a run."""
+        return 1 + (self.run - 1) * self.stride[0] if self.run else 0
 
     @property
     def video_channels(self) -> int:
@@ -68,41 +76,46 @@ TAEHV_15 = TAEHVConfig(latent_channels=32, patch_size=2)
 TAELTX_2 = TAEHVConfig(latent_channels=128, patch_size=4, downsample=(True, True, True), upsample=(True, True, True))
 """`taew2_2`, `taehv1_5`, and `taeltx_2`, which LTX-2.3's `taeltx2_3` shares."""
 
+TAEH3 = TAEHVConfig(latent_channels=24, patch_size=2, run=5)
+
 TAEW_22_SUPER = TAEHVConfig(latent_channels=48, patch_size=2, decoder="super", decoder_widths=_SUPER)
 TAEHV_15_SUPER = TAEHVConfig(latent_channels=32, patch_size=2, decoder="super", decoder_widths=_SUPER)
 
 
 def build(config: TAEHVConfig) -> Trees:
     """Both trees, with random weights."""
-    spec = LatentSpec(config.latent_channels, config.stride, "single")
+    spec = LatentSpec(config.latent_channels, config.stride, "single", run=config.run)
     return Trees(_encoder(config), _decoder(config), spec, has_logvar=False)
 
 
 def _encoder(config: TAEHVConfig) -> Chain:
-    fit = Fit(config.stride, single_first=True)
-    groups = Fit((config.stride[0], 1, 1), single_first=False)
+    time = config.stride[0]
+    fit = Fit(config.stride, single_first=True, run=config.run_frames)
+    groups = Lead(config.run_frames, time - 1) if config.run else Fit((time, 1, 1), single_first=False)
     patch = SpaceToDepth((1, config.patch_size, config.patch_size))
     layers = Chain(*_encoder_layers(config))
-    return named(fit=fit, groups=groups, unit=Scale([0.5] * 3, [0.5] * 3), patch=patch, layers=layers)
+    return named(fit=fit, unit=Scale([0.5] * 3, [0.5] * 3), groups=groups, patch=patch, layers=layers)
 
 
 def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
-    width = config.encoder_width
+    width, run = config.encoder_width, config.run * config.stride[0]
     yield _conv(config.video_channels, width)
     yield ReLU()
     for in_time in config.downsample:
         frames = 2 if in_time else 1
+        run //= frames
         yield Chain(Conv3d(width, width, t=Window(frames, frames), bias=False))
         yield Conv3d(width, width, h=Window.centred(3, 2), w=Window.centred(3, 2), bias=False)
-        yield from (_block(width) for _ in range(config.num_blocks))
+        yield from (_block(width, run) for _ in range(config.num_blocks))
     yield _conv(width, config.latent_channels)
 
 
 def _decoder(config: TAEHVConfig) -> Chain:
+    lead = config.stride[0] - 1
     return named(
         layers=Chain(*(_decoder_layers(config) if config.decoder == "base" else _super_layers(config))),
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
-        trim=Trim(T, before=config.stride[0] - 1),
+        trim=Unlead(config.run_frames, lead) if config.run else Trim(T, before=lead),
         signed=Scale([2.0] * 3, [-1.0] * 3),
     )
 
@@ -151,10 +164,11 @@ def _super_block(dim: int) -> Residual:
     )
 
 
-def _block(dim: int) -> Chain:
-    """Three convolutions beside the identity; the first sees the frame before as well."""
+def _block(dim: int, run: int = 0) -> Chain:
+    """Three convolutions beside the identity; the first sees the frame before as well, if it is of the same run."""
     past = Conv3d(dim, dim, t=Window.causal(2), h=Window.centred(3), w=Window.centred(3))
-    return Chain(Residual(Chain(past, ReLU(), _conv(dim, dim), ReLU(), _conv(dim, dim))), ReLU())
+    first = Afresh(past, run) if run else past
+    return Chain(Residual(Chain(first, ReLU(), _conv(dim, dim), ReLU(), _conv(dim, dim))), ReLU())
 
 
 def _conv(dim_in: int, dim_out: int, *, bias: bool = True) -> Conv3d:

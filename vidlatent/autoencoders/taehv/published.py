@@ -16,6 +16,7 @@ _RULES: tuple[Rule, ...] = (
     (r"\.layers\.", "."),
     (r"\.0\.body\.", ".conv."),
     (r"\.body\.1\.", ".conv."),
+    (r"\.conv\.0\.1\.", ".conv.0."),
     (r"^(\w+\.\d+)\.0\.weight$", r"\1.conv.weight"),
 )
 
