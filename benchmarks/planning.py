@@ -2,8 +2,8 @@
 
     python benchmarks/planning.py [--model wan-2.1 ...] [--clip 121 1080 1920] [--direction decode] [--json]
 
-For each model of published width a budget of three tenths of the whole clip's peak, and the smallest there is, which
-takes the whole search. Nothing is computed, only counted: sizes matter, weights do not. One thread.
+For each model of published width: the budget of the whole clip, the smallest there is, which takes the whole search,
+and one half way between. Nothing is computed, only counted: sizes matter, weights do not. One thread.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ def plan(ae: Autoencoder, memory: int, clip: tuple[int, int, int], direction: Di
 def measured(model: str, clip: tuple[int, int, int], direction: Direction) -> dict[str, Any]:
     """Budgets of one model, and seconds."""
     ae = vl.build(model)
-    budgets = {"three tenths": int(0.3 * plan(ae, 1 << 50, clip, direction).peak_bytes)}
+    whole = plan(ae, 1 << 50, clip, direction).peak_bytes
     try:
-        plan(ae, 1, clip, direction)
+        least = plan(ae, 1, clip, direction).peak_bytes
     except vl.BudgetTooSmall as error:
-        budgets["least"] = error.smallest_bytes + 1
+        least = error.smallest_bytes
+    budgets = {"whole": whole, "half way": (whole + least) // 2, "least": least}
     found: dict[str, Any] = {}
     for name, budget in budgets.items():
         first, again = seconds(model, budget, clip, direction)
