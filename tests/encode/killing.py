@@ -180,6 +180,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=11)
     chosen = parser.parse_args(arguments)
+    here = str(Path(__file__).resolve().parent)  # the server of processes does not get this one's search path
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     folder, options = chosen.folder, {"workers": chosen.workers, "decoders": 2 if chosen.workers == 1 else 1}
     source, model = make_videos(folder / "videos", chosen.videos), make_model(folder / "m.safetensors")
     killing = Killing(source, model, options, chosen.seed)

@@ -28,7 +28,7 @@ def workspace(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: 
     return _casts(args, result) if torch.Tag.pointwise in func.tags else 0
 
 
-CODE_BYTES = 192 << 10
+CODE_BYTES = 128 << 10
 """What oneDNN keeps of the code for one shape, 80 to 120 KiB where it was measured, and the gaps around what stays."""
 
 
