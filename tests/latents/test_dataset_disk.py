@@ -50,7 +50,7 @@ def test_a_writer_goes_on_when_there_is_room_again(tmp_path: Path, monkeypatch: 
     with DatasetWriter(tmp_path, helpers.settings(), commit_seconds=0) as writer:
         writer.add(helpers.key(0), helpers.latents(0), helpers.meta(0))
         write = shard._write
-        for at in range(11):
+        for at in range(6):  # two members and a line of the journal for each of two clips
             count = iter(range(at, -1, -1))
 
             def full(file: object, data: bytes, count: object = count) -> None:
