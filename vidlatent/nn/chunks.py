@@ -112,7 +112,8 @@ class _Unbridge(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x):
             return x
-        period, cut = self.size + _BETWEEN, _cut(x, _passed(self, x, sweep), self.size + _BETWEEN)
+        period = self.size + _BETWEEN
+        cut = _cut(x, _passed(self, x, sweep), period)
         pieces = [piece[:, :, : max(self.size - start % period, 0)] for start, piece in cut]
         return torch.cat(pieces, T) if len(pieces) > 1 else (pieces or [x])[0]
 

@@ -33,8 +33,8 @@ class Sweep:
     at the other end. Then `idle` says that the outer axis has long ended here: modules let what they are given pass,
     until one that still has something to give wakes those behind it.
 
-    With `skims`, modules that wait for the outer axis let nothing pass as well: so it is behind a barrier most of the
-    time. Not within branches, where what waits is counted against what another branch has.
+    With `skims`, modules let an empty slab pass while they wait for the outer axis, as behind a barrier they mostly do;
+    not within branches, where what waits is counted against what another branch has.
     """
 
     def __init__(self, *axes: int, keep: Keep = "device") -> None:
