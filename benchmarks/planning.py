@@ -1,4 +1,4 @@
-"""How long it takes to plan: the first time for a clip, and again with another budget.
+"""How long it takes to plan: the first time for a clip, and the same again.
 
     python benchmarks/planning.py [--model wan-2.1 ...] [--clip 121 1080 1920] [--direction decode] [--json]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vidlatent.nn.combine import Chain
+from vidlatent.nn.passed import frames_before
 from vidlatent.streaming import Sweep, Sweepable, T
 
 _BETWEEN = 2
@@ -24,14 +25,14 @@ class ChunkCausal(Chain):
     """`operator`, which sees the frames before and after and keeps their number, on chunks of `size` frames."""
 
     def __init__(self, operator: Sweepable, size: int) -> None:
-        super().__init__(_Bridge(size), operator, _Unbridge(size))
+        super().__init__(_Bridge(size), operator, Keep(0, size, size + _BETWEEN))
 
 
 class Afresh(Chain):
     """`operator`, which sees the frame before and keeps the number of frames, on chunks of `size` frames."""
 
     def __init__(self, operator: Sweepable, size: int) -> None:
-        super().__init__(Lead(size, 1), operator, Unlead(size, 1))
+        super().__init__(Lead(size, 1), operator, unlead(size, 1))
 
 
 class Lead(Sweepable):
@@ -45,38 +46,33 @@ class Lead(Sweepable):
         if sweep and sweep.passes(x):
             return x
         pieces: list[Tensor] = []
-        for start, piece in _cut(x, _passed(self, x, sweep), self.size):
+        for start, piece in _cut(x, frames_before(self, x, sweep), self.size):
             if start % self.size == 0:
                 pieces.append(x.new_zeros(*x.shape[:2], self.count, *x.shape[3:]))
             pieces.append(piece)
         return torch.cat(pieces, T) if len(pieces) > 1 else x
 
 
-class Unlead(Sweepable):
-    """Leave away the first `count` frames in front of every `size`."""
+class Keep(Sweepable):
+    """Of every `period` frames those from `start` to `stop`."""
 
-    def __init__(self, size: int, count: int) -> None:
+    def __init__(self, start: int, stop: int, period: int) -> None:
         super().__init__()
-        self.size, self.count = size, count
+        self.start, self.stop, self.period = start, stop, period
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x):
             return x
-        period = self.size + self.count
-        pieces = [
-            piece[:, :, min(max(self.count - start % period, 0), piece.shape[T]) :]
-            for start, piece in _cut(x, _passed(self, x, sweep), period)
-        ]
+        pieces = []
+        for at, piece in _cut(x, frames_before(self, x, sweep), self.period):
+            start, stop = (max(edge - at % self.period, 0) for edge in (self.start, self.stop))
+            pieces.append(piece[:, :, start:stop])
         return torch.cat(pieces, T) if len(pieces) > 1 else (pieces or [x])[0]
 
 
-def _passed(module: Sweepable, x: Tensor, sweep: Sweep | None) -> int:
-    """How many frames went by before `x`."""
-    if sweep is None or T not in sweep.axes:
-        return 0
-    seen = sweep.state(module, T, _Seen)
-    seen.count += x.shape[T]
-    return seen.count - x.shape[T]
+def unlead(size: int, count: int) -> Keep:
+    """Leave away the first `count` frames in front of every `size`: the inverse of `Lead`."""
+    return Keep(count, count + size, count + size)
 
 
 class _Bridge(Sweepable):
@@ -100,22 +96,6 @@ class _Bridge(Sweepable):
         if x.shape[T]:
             seen.count, seen.last = seen.count + x.shape[T], x[:, :, -1:].clone()
         return torch.cat(pieces, T) if len(pieces) > 1 else x
-
-
-class _Unbridge(Sweepable):
-    """Leave away what came of the frames between chunks."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.passes(x):
-            return x
-        period = self.size + _BETWEEN
-        cut = _cut(x, _passed(self, x, sweep), period)
-        pieces = [piece[:, :, : max(self.size - start % period, 0)] for start, piece in cut]
-        return torch.cat(pieces, T) if len(pieces) > 1 else (pieces or [x])[0]
 
 
 def _cut(x: Tensor, count: int, period: int) -> Iterator[tuple[int, Tensor]]:

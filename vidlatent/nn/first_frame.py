@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
+from vidlatent.nn.passed import frames_before
 from vidlatent.streaming import Sweep, Sweepable, T
 from vidlatent.streaming.state import concat
 
@@ -20,14 +19,5 @@ class Apart(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x):
             return x
-        count = 1
-        if sweep and T in sweep.axes:
-            passed = sweep.state(self, T, _Passed)
-            count = 0 if passed.first else 1
-            passed.first = passed.first or x.shape[T] > 0
+        count = 0 if frames_before(self, x, sweep) else 1
         return concat([self.first(x[:, :, :count], sweep), self.rest(x[:, :, count:], sweep)], T)
-
-
-@dataclass
-class _Passed:
-    first: bool = False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from vidlatent.nn.passed import frames_before
 from vidlatent.streaming import H, Local, Sweep, Sweepable, T, W, Window
 
 
@@ -58,19 +57,9 @@ class RepeatFrames(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x):
             return x
-        seen, length = 0, x.shape[T]
-        if sweep and T in sweep.axes:
-            passed = sweep.state(self, T, _Passed)
-            seen, passed.count = passed.count, passed.count + length
+        seen, length = frames_before(self, x, sweep), x.shape[T]
         start, stop = (min(max(edge - seen, 0), length) for edge in (self.start, self.stop))
         if start == stop:
             return x
         middle = x[:, :, start:stop].repeat_interleave(self.times, T)
         return torch.cat([x[:, :, :start], middle, x[:, :, stop:]], T)
-
-
-@dataclass
-class _Passed:
-    """How many frames went by."""
-
-    count: int = 0

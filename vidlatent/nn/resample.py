@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vidlatent.nn.combine import branch
+from vidlatent.nn.passed import frames_before
 from vidlatent.streaming import H, Local, PadMode, Pointwise, Sweep, Sweepable, T, W, Window
 from vidlatent.streaming.state import concat
 from vidlatent.streaming.window import pad
@@ -104,19 +105,9 @@ class _First(Sweepable):
     """The first frame, and none of the others."""
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep is None or T not in sweep.axes:
-            return x[:, :, :1]
-        if sweep.passes(x):
+        if sweep and T in sweep.axes and sweep.passes(x):
             return x
-        passed = sweep.state(self, T, _Passed)
-        first = x[:, :, : 0 if passed.first else 1]
-        passed.first = passed.first or x.shape[T] > 0
-        return first
-
-
-@dataclass
-class _Passed:
-    first: bool = False
+        return x[:, :, : 0 if frames_before(self, x, sweep) else 1]
 
 
 class Fit(Sweepable):

@@ -18,7 +18,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.errors import ModelError
 from vidlatent.nn import Chain, Concat, Conv3d, DepthToSpace, Fit, Nearest, Residual, Scale, SpaceToDepth, Trim, named
 from vidlatent.nn.activations import ReLU, SoftClamp
-from vidlatent.nn.chunks import Afresh, Lead, Unlead
+from vidlatent.nn.chunks import Afresh, Lead, unlead
 from vidlatent.nn.edges import Pad
 from vidlatent.streaming import Sweepable, T, Window
 
@@ -58,9 +58,14 @@ class TAEHVConfig:
         return 2 ** sum(self.downsample), 8 * self.patch_size, 8 * self.patch_size
 
     @property
+    def spec(self) -> LatentSpec:
+        """The latent grid."""
+        return LatentSpec(self.latent_channels, self.stride, "single", run=self.run)
+
+    @property
     def run_frames(self) -> int:
         """Video frames of a run."""
-        return 1 + (self.run - 1) * self.stride[0] if self.run else 0
+        return self.spec.num_frames(self.run)
 
     @property
     def video_channels(self) -> int:
@@ -84,8 +89,7 @@ TAEHV_15_SUPER = TAEHVConfig(latent_channels=32, patch_size=2, decoder="super", 
 
 def build(config: TAEHVConfig) -> Trees:
     """Both trees, with random weights."""
-    spec = LatentSpec(config.latent_channels, config.stride, "single", run=config.run)
-    return Trees(_encoder(config), _decoder(config), spec, has_logvar=False)
+    return Trees(_encoder(config), _decoder(config), config.spec, has_logvar=False)
 
 
 def _encoder(config: TAEHVConfig) -> Chain:
@@ -115,7 +119,7 @@ def _decoder(config: TAEHVConfig) -> Chain:
     return named(
         layers=Chain(*(_decoder_layers(config) if config.decoder == "base" else _super_layers(config))),
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
-        trim=Unlead(config.run_frames, lead) if config.run else Trim(T, before=lead),
+        trim=unlead(config.run_frames, lead) if config.run else Trim(T, before=lead),
         signed=Scale([2.0] * 3, [-1.0] * 3),
     )
 
