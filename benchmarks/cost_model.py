@@ -21,7 +21,8 @@ from scipy.optimize import nnls
 import vidlatent as vl
 from vidlatent.streaming import H, Plan, Sweepable, T, run
 from vidlatent.streaming.meter import to_meta
-from vidlatent.streaming.predict import Needs, Predictor
+from vidlatent.streaming.predict import Predictor
+from vidlatent.streaming.tally import Needs
 
 CASES = {"vidlatent-tiny": ({}, (13, 256, 256)), "wan-2.1": ({"base_dim": 16}, (9, 160, 160))}
 

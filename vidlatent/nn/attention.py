@@ -27,6 +27,8 @@ class FrameAttention(Barrier):
     only keys and values are noted; queries are made when it is answered.
     """
 
+    gathers: ClassVar[bool] = True
+
     def __init__(self, channels: int, *, heads: int = 1) -> None:
         super().__init__(H)
         self.heads = heads
@@ -116,6 +118,12 @@ class _Past(State):
         """Frames that follow."""
         keys, values = keys_values
         self.keys, self.values = [*self.keys, self.shelf.put(keys)], [*self.values, self.shelf.put(values)]
+
+    def lengthen(self, count: int) -> None:
+        for parts in (self.keys, self.values):
+            shape = list(parts[0].shape)
+            shape[1] = count
+            parts.append(self.shelf.put(torch.empty(shape, dtype=parts[0].dtype, device=parts[0].device)))
 
     def all(self) -> list[Tensor]:
         """Everything so far."""

@@ -105,12 +105,12 @@ class Chain(nn.Sequential, Sweepable):
         inner = sweep.axes[-1]
         if over.x is not None:
             x, sweep.last, sweep.idle = over.x, dict(over.last), False
-        for index in range(over.count, len(self)):
+        for index, module in enumerate([*self][over.count :], over.count + 1):
             if not sweep.idle and sweep.passes(x):
                 break
-            x = self[index](x, sweep)
+            x = module(x, sweep)
             if sweep.last[inner] and not sweep.idle:
-                over.count, over.last, over.x = index + 1, dict(sweep.last), x.new_empty(_emptied(x, inner))
+                over.count, over.last, over.x = index, dict(sweep.last), x.new_empty(_emptied(x, inner))
         return x
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vidlatent.nn.combine import branch
 from vidlatent.nn.passed import frames_before
-from vidlatent.streaming import H, Local, PadMode, Pointwise, Sweep, Sweepable, T, W, Window
+from vidlatent.streaming import H, Local, PadMode, Pointwise, State, Sweep, Sweepable, T, W, Window
+from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import concat
 from vidlatent.streaming.window import pad
 
@@ -144,22 +145,25 @@ class Fit(Sweepable):
 
 
 @dataclass
-class _Seen:
+class _Seen(State):
     """How many items went by, and the last of them to copy."""
 
     count: int = 0
-    edge: Tensor | None = None
+    edge: Tensor | Kept | None = None
 
     def note(self, x: Tensor, axis: int) -> None:
         """What goes by."""
         length = x.shape[axis]
         if length:
+            if self.edge is not None:
+                self.shelf.drop(self.edge)
             self.count += length
-            self.edge = x.narrow(axis, length - 1, 1).clone()
+            self.edge = self.shelf.put(x.narrow(axis, length - 1, 1))
 
     def fill(self, x: Tensor, axis: int, missing: int) -> Tensor:
         """Add so many copies of the last item."""
         if self.edge is None or not missing:
             return x
         self.count += missing  # should the end be announced again
-        return concat([x, *[self.edge] * missing], axis)
+        edge, self.edge = self.shelf.get(self.edge), None
+        return concat([x, *[edge] * missing], axis)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidlatent.streaming.predict import Needs
+from vidlatent.streaming.tally import Needs
 
 
 @dataclass(frozen=True)

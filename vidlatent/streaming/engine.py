@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -83,9 +83,9 @@ class SlabStream:
             yield self._answer(slab)
             ended.append(sweep.last[self.outer])
             return
-        strips = slab.split(self.plan.thickness(self.inner), self.inner)
+        strips = self._strips(slab)
         index, inner_ended = 0, False
-        while not inner_ended or index < self._passes:  # what skims or is idle does not say when the inner axis ends
+        while self._goes_on(index, inner_ended):
             strip = strips[index] if index < len(strips) else slab.narrow(self.inner, 0, 0)
             sweep.index[self.inner] = index
             sweep.last, sweep.idle = {self.outer: last, self.inner: index >= len(strips) - 1}, idle
@@ -94,6 +94,15 @@ class SlabStream:
             inner_ended, index = sweep.last[self.inner], index + 1
         self._passes = index
         sweep.rewind(self.inner)
+
+    def _strips(self, slab: Tensor) -> Sequence[Tensor]:
+        """A slab cut along the inner axis."""
+        assert self.inner is not None
+        return slab.split(self.plan.thickness(self.inner), self.inner)
+
+    def _goes_on(self, index: int, inner_ended: bool) -> bool:
+        """Whether a strip of that index is still to come; what skims or is idle does not say when the axis ends."""
+        return not inner_ended or index < self._passes
 
     def _answer(self, x: Tensor) -> Tensor:
         """The module's answer; where nothing came out it has the right shape all the same."""

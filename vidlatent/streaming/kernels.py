@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from itertools import zip_longest
+from math import ceil
 from typing import Any, Literal
 
 import torch
@@ -175,8 +176,23 @@ def _vector_norm(
 ) -> Tensor:
     if dim is None or not keepdim:
         return aten.linalg_vector_norm.default(x, order, dim, keepdim, dtype=dtype)
-    reduced = {axis % x.ndim for axis in dim}
-    return _empty(x, [1 if axis in reduced else n for axis, n in enumerate(x.shape)], dtype)
+    return _reduced(x, dim, keepdim, dtype=dtype)
+
+
+def _reduced(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Floating point numbers, less `dim` or all axes."""
+    axes = {axis % x.ndim for axis in dim} if dim else set(range(x.ndim))
+    return _empty(x, [1 if a in axes else n for a, n in enumerate(x.shape) if keepdim or a not in axes], dtype)
+
+
+def _sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Tensor:
+    floats = x.is_floating_point()
+    return _reduced(x, dim, keepdim, dtype=dtype) if floats else aten.sum.dim_IntList(x, dim, keepdim, dtype=dtype)
+
+
+def _arange(end: Any, *, dtype: torch.dtype | None = None, device: Any = None, **_: Any) -> Tensor:
+    dtype = dtype or (torch.get_default_dtype() if isinstance(end, float) else torch.long)
+    return torch.empty(ceil(end), dtype=dtype, device=device)
 
 
 def _layer_norm(x: Tensor, normalized_shape: Sequence[int], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -201,10 +217,15 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.addmm.default: lambda _, a, b, **__: _empty(a, (a.shape[0], b.shape[1])),
     aten.mm.default: lambda a, b: _empty(a, (a.shape[0], b.shape[1])),
     aten.bmm.default: lambda a, b: _empty(a, (*a.shape[:2], b.shape[2])),
+    aten.arange.default: _arange,
     aten.cat.default: _cat,
     aten.clone.default: _clone,
     aten.empty_like.default: _empty_like,
+    aten.full_like.default: lambda x, _, **options: _empty_like(x, **options),
     aten.linalg_vector_norm.default: _vector_norm,
+    aten.mean.dim: _reduced,
+    aten.sum.dim_IntList: _sum,
+    aten.tril.default: lambda x, _=0: _like(x),
     aten.native_group_norm.default: _group_normed,
     aten.native_layer_norm.default: _layer_norm,
 }

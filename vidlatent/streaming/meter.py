@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidlatent.streaming.kernels import FusedKernels, answer, effect
 from vidlatent.streaming.module import Sweepable
-from vidlatent.streaming.workspace import CODE_BYTES, compiled, workspace
+from vidlatent.streaming.workspace import CODE_BYTES, Workspace, compiled, compiles, workspace
+
+
+class _Rule(NamedTuple):
+    """What is known of an operator."""
+
+    func: Any
+    answer: Callable[..., Any]
+    effect: str
+    compiles: bool
+    workspace: Workspace | None
 
 
 class LiveStorage(TorchDispatchMode):
@@ -22,7 +32,8 @@ class LiveStorage(TorchDispatchMode):
     The peak includes what an operator needs besides its answer while it runs on `device`, the kind of device ("cpu",
     "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
     neither. `peak_everywhere_bytes` is the peak with what lies on other devices, if `elsewhere` is given to say how
-    much. `at_peak` is what `here` said when most was needed.
+    much. `at_peak` is what `here` said when most was needed. While it `pauses` only storages and what was
+    compiled are taken note of.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -32,7 +43,9 @@ class LiveStorage(TorchDispatchMode):
         self.peak_everywhere_bytes = self._most = 0
         self.here = self.at_peak = ""
         self.device = torch.device(device).type
+        self.pauses = False
         self._compiled: set[object] = set()
+        self._rules: dict[int, _Rule] = {}
         self._storages: dict[int, weakref.ref[Any]] = {}
         self._fused = FusedKernels(self.device)
 
@@ -52,33 +65,46 @@ class LiveStorage(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        named = dict(kwargs or {})
-        away = self.elsewhere() if self.elsewhere is not None else 0
-        # what went there since the last operator was copied while its source was live
-        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + away)
-        result = answer(func, self.device)(*args, **named)
-        kind = effect(func)
-        if kind == "view":
+        rule, named, counts = self._rule(func), dict(kwargs or {}), not self.pauses
+        away = self.elsewhere() if counts and self.elsewhere is not None else 0
+        if counts:  # what went there since the last operator was copied while its source was live
+            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + away)
+        result = rule.answer(*args, **named)
+        if rule.effect == "view":
             return result
-        self.calls += 1
-        if (shapes := compiled(func, args, self.device)) is not None:
-            self._compiled.add(shapes)
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(tensor, Tensor):
-                self.made_bytes += tensor.nbytes
-                if kind == "new":
+                self.made_bytes += counts * tensor.nbytes
+                if rule.effect == "new":
                     self._see(tensor)
-        needed = self.live_bytes + workspace(func, args, named, result, self.device)
+        if rule.compiles:
+            self._compiled.add(compiled(*args))
+        if not counts:
+            return result
+        self.calls += 1
+        needed = self.live_bytes + (rule.workspace(args, named, result) if rule.workspace is not None else 0)
         self.peak_bytes = max(self.peak_bytes, needed)
         self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + away)
         if needed > self._most:
             self._most, self.at_peak = needed, self.here
         return result
 
+    def _rule(self, func: Any) -> _Rule:
+        """Found by identity: operators take long to hash."""
+        rule = self._rules.get(id(func))
+        if rule is None:
+            known = answer(func, self.device), effect(func), compiles(func, self.device), workspace(func, self.device)
+            rule = self._rules[id(func)] = _Rule(func, *known)
+        return rule
+
+    def restart(self) -> None:
+        """Begin peaks anew with what is live now."""
+        self.peak_bytes = self.peak_everywhere_bytes = self.live_bytes
+
     @property
     def code_bytes(self) -> int:
         """Code that was compiled for the shapes that operators met; it stays, and is in no peak."""
-        return len(self._compiled) * CODE_BYTES
+        return len(self._compiled - {None}) * CODE_BYTES
 
     def _see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -12,7 +13,12 @@ from vidlatent.streaming.window import H, T, W, Window, pad_whole
 
 
 class Sweepable(nn.Module):
-    """Maps a clip `(B, C, T, H, W)` to a clip, whole (`sweep=None`) or slab by slab."""
+    """Maps a clip `(B, C, T, H, W)` to a clip, whole (`sweep=None`) or slab by slab.
+
+    Of `axes` it takes all slabs before it answers; of two that are swept, of the outer.
+    """
+
+    axes: tuple[int, ...] = ()
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         raise NotImplementedError
@@ -119,8 +125,10 @@ class Barrier(Sweepable):
 
     Subclasses say what to note of a slab, what the notes of all slabs come to, and the answer for a slab given that.
     In a sweep the slabs are held back until the axis ends and then answered one by one, each as thick as it came, so
-    what is behind a barrier is swept as well.
+    what is behind a barrier is swept as well. `gathers` says that the summary is as large as all notes together.
     """
+
+    gathers: ClassVar[bool] = False
 
     def __init__(self, *axes: int) -> None:
         super().__init__()
@@ -152,7 +160,7 @@ class Barrier(Sweepable):
         gather = sweep.state(self, axis, Gather)
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
         if gather.closed:
-            return self._release(axis, gather, notes, sweep) if gather.slabs else x
+            return self._release(axis, gather, notes, sweep, shared=len(swept) > 1) if gather.slabs else x
         if axis == sweep.axes[0]:
             sweep.enter(gather, x)
         if sweep.last[axis] and not gather.slabs and len(swept) == 1:  # nothing to wait for
@@ -174,7 +182,7 @@ class Barrier(Sweepable):
         summary = self.recall(self.merge([sweep.attempt(self.note, x)], self.axes[0]), sweep, first=True)
         return sweep.attempt(self.answer, x, summary)
 
-    def _release(self, axis: int, gather: Gather, notes: Notes, sweep: Sweep) -> Tensor:
+    def _release(self, axis: int, gather: Gather, notes: Notes, sweep: Sweep, *, shared: bool) -> Tensor:
         """The next slab's answer; the axis ends with the last of them."""
         if sweep.idle:
             sweep.wake(gather)
@@ -185,4 +193,7 @@ class Barrier(Sweepable):
             return slab
         if notes.summary is None:
             notes.summary, notes.notes = sweep.attempt(self.merge, notes.notes, axis), []
-        return sweep.attempt(self.answer, slab, self.recall(notes.summary, sweep, first=first))
+        summary = self.recall(notes.summary, sweep, first=first)
+        if not gather.slabs and not shared:  # it was the last to ask
+            notes.summary = None
+        return sweep.attempt(self.answer, slab, summary)

@@ -15,7 +15,8 @@ from vidlatent.streaming import cost
 from vidlatent.streaming.meter import to_meta, weight_bytes
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
-from vidlatent.streaming.predict import Predictor, Shape
+from vidlatent.streaming.predict import Predictor
+from vidlatent.streaming.sample import Shape
 from vidlatent.streaming.search import Group, Search
 from vidlatent.streaming.shelf import Keep
 from vidlatent.streaming.window import H, T

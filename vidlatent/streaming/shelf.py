@@ -41,6 +41,9 @@ class Shelf:
         assert isinstance(kept, Tensor)
         return kept
 
+    def drop(self, kept: Tensor | Kept) -> None:
+        """Forget it."""
+
     def copy(self, kept: Tensor | Kept) -> Tensor:
         """A look at it, for saving."""
         assert isinstance(kept, Tensor)
@@ -104,17 +107,32 @@ class _Away(Shelf):
         if kept.number not in self._ahead:
             self._send_for(kept)
         x = self._wait(self._ahead.pop(kept.number), kept)
-        del self._kept[kept.number]
-        if kept.place is not None:
-            self._free.setdefault(kept.nbytes, []).append(kept.place)
+        self._forget(kept)
         following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
-        ahead = next(following, None)
-        if ahead is not None and ahead not in self._ahead:
-            self._send_for(self._kept[ahead])
+        self._look_ahead(next(following, None))
         return x
 
     def copy(self, kept: Tensor | Kept) -> Tensor:
         return kept if isinstance(kept, Tensor) else self._wait(self._begin(kept), kept)
+
+    def drop(self, kept: Tensor | Kept) -> None:
+        if not isinstance(kept, Tensor):
+            if self._ahead.pop(kept.number, None) is None:
+                self.absent_bytes -= kept.nbytes
+            self._forget(kept)
+
+    def _forget(self, kept: Kept) -> None:
+        del self._kept[kept.number]
+        if kept.place is not None:
+            self._free.setdefault(kept.nbytes, []).append(kept.place)
+
+    def _look_ahead(self, number: int | None) -> None:
+        """Send for what is asked for next, maybe; what was sent for and not asked for would only lie in the way."""
+        for other in [n for n in self._ahead if n != number]:
+            del self._ahead[other]
+            self.absent_bytes += self._kept[other].nbytes
+        if number is not None and number not in self._ahead:
+            self._send_for(self._kept[number])
 
     def _send_for(self, kept: Kept) -> None:
         self._ahead[kept.number] = self._begin(kept)

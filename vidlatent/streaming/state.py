@@ -6,7 +6,7 @@ sentinel and no warm-up branch anywhere above this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -52,6 +52,9 @@ class State:
     def __post_init__(self) -> None:
         self.shelf: Shelf = DEVICE
 
+    def lengthen(self, count: int) -> None:
+        """Hold `count` items more, whatever they are: for counting, where `grows`."""
+
 
 def convert(value: Any, change: Callable[[Any], Any]) -> Any:
     """A field with everything kept in it changed: a tensor or what stands for it, or a list of those."""
@@ -62,15 +65,18 @@ def convert(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def kept_in(state: Any) -> list[Tensor | Kept]:
     """Everything that a state keeps, wherever it lies; states that were saved are dictionaries."""
-    return list(_kept_in((state if isinstance(state, dict) else vars(state)).values()))
+    return _kept_in((state if isinstance(state, dict) else vars(state)).values())
 
 
-def _kept_in(values: Iterable[Any]) -> Iterator[Tensor | Kept]:
+def _kept_in(values: Iterable[Any]) -> list[Tensor | Kept]:
+    found: list[Tensor | Kept] = []
     for value in values:
-        if isinstance(value, (Tensor, Kept)):
-            yield value
-        elif isinstance(value, list):
-            yield from _kept_in(value)
+        kind = type(value)  # quicker than `isinstance`, and asked very often while memory is counted
+        if kind is Tensor or kind is Kept:
+            found.append(value)
+        elif kind is list and value:
+            found += _kept_in(value)
+    return found
 
 
 @dataclass

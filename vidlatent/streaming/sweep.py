@@ -15,9 +15,9 @@ from vidlatent.streaming.window import H, T
 
 Kind = TypeVar("Kind")
 Answer = TypeVar("Answer")
-Key = tuple[nn.Module, int, tuple[int, ...], str]
+Key = tuple[nn.Module, tuple[int, ...], str]
 
-_EVERY = (-1,)
+EVERY = (-1,)
 """Stands for the inner slab's index in a state that all inner slabs share."""
 
 
@@ -47,18 +47,18 @@ class Sweep:
         self._depth = 0
         self.keep, self.shelf = keep, SHELVES[keep]()
         self.relieved = False
-        self._states: dict[Key, Any] = {}
+        self._states: dict[int, dict[Key, Any]] = {axis: {} for axis in axes}
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
         """Return what `module` remembers along `axis` at the current inner slab, new at the first slab.
 
         `shared` is for a state that all inner slabs have in common.
         """
-        inner = self.axes[self.axes.index(axis) + 1 :]
-        key = (module, axis, _EVERY if shared else tuple(self.index[a] for a in inner), kind.__name__)
-        state: Any = self._states.get(key)
+        index = EVERY if shared else () if axis == self.axes[-1] else (self.index[self.axes[-1]],)
+        states, key = self._states[axis], (module, index, kind.__name__)
+        state: Any = states.get(key)
         if not isinstance(state, kind):  # new, or saved and not asked for since
-            state = self._states[key] = kind(**(state or {}))
+            state = states[key] = kind(**(state or {}))
             if axis == self.axes[0] and issubclass(kind, State):
                 state.shelf = self.shelf
         return state
@@ -100,7 +100,7 @@ class Sweep:
 
     def rewind(self, axis: int) -> None:
         """Forget the states along `axis`: the next slab is its first again."""
-        self._states = {key: state for key, state in self._states.items() if key[1] != axis}
+        self._states[axis] = {}
 
     def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
         """Run an operation; if memory runs out, take the outer state off the device and run it once more."""
@@ -118,8 +118,8 @@ class Sweep:
             return False
         self.relieved, self.keep = True, "host" if held[0].is_cuda else "file"
         self.shelf = SHELVES[self.keep]()
-        for (_, axis, _, _), state in self._states.items():
-            if axis == self.axes[0] and isinstance(state, State):
+        for state in self._states[self.axes[0]].values():
+            if isinstance(state, State):
                 state.shelf = self.shelf
                 for name, value in vars(state).items():
                     setattr(state, name, convert(value, self.shelf.put))
@@ -127,32 +127,34 @@ class Sweep:
 
     def tensors(self) -> Iterator[Tensor | Kept]:
         """Everything that the sweep holds, wherever it lies."""
-        for _, _, state in self.states():
-            yield from kept_in(state)
+        for axis in self.axes:
+            for _, _, state in self.states(axis):
+                yield from kept_in(state)
 
     @property
     def state_bytes(self) -> int:
         """Memory held between two slabs, wherever it lies."""
         return sum(held.nbytes for held in self.tensors())
 
-    def states(self) -> Iterator[tuple[int, tuple[int, ...], Any]]:
-        """Every state with its axis and the index of its inner slab."""
-        return ((axis, inner, state) for (_, axis, inner, _), state in self._states.items())
+    def states(self, axis: int) -> Iterator[tuple[nn.Module, tuple[int, ...], Any]]:
+        """Every state along `axis` with its module and the index of its inner slab."""
+        return ((module, inner, state) for (module, inner, _), state in self._states[axis].items())
 
     def state_dict(self, root: nn.Module) -> dict[str, dict[str, Any]]:
         """Everything needed to continue this pass elsewhere; loads with `torch.load(weights_only=True)`."""
         names = {module: name for name, module in root.named_modules()}
         saved = {}
-        for (module, axis, inner, kind), state in self._states.items():
-            key = f"{names[module]}|{axis}|{','.join(map(str, inner))}|{kind}"
-            entries = state if isinstance(state, dict) else vars(state)
-            saved[key] = {k: convert(value, self.shelf.copy) for k, value in entries.items() if k != "shelf"}
+        for axis, states in self._states.items():
+            for (module, inner, kind), state in states.items():
+                key = f"{names[module]}|{axis}|{','.join(map(str, inner))}|{kind}"
+                entries = state if isinstance(state, dict) else vars(state)
+                saved[key] = {k: convert(value, self.shelf.copy) for k, value in entries.items() if k != "shelf"}
         return saved
 
     def load_state_dict(self, root: nn.Module, saved: dict[str, dict[str, Any]]) -> None:
         """Take up the pass that `state_dict` saved; each state gets its class back when its module asks for it."""
         modules = dict(root.named_modules())
-        self._states = {}
+        self._states = {axis: {} for axis in self.axes}
         for key, entries in saved.items():
             name, axis, inner, kind = key.split("|")
             if name not in modules:
@@ -160,4 +162,4 @@ class Sweep:
                     f"the saved pass is of another module: it holds state of {name!r}, which this one lacks"
                 )
             index = tuple(int(i) for i in inner.split(",") if i)
-            self._states[modules[name], int(axis), index, kind] = dict(entries)
+            self._states[int(axis)][modules[name], index, kind] = dict(entries)

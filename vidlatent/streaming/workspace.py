@@ -6,6 +6,7 @@ Every rule was found by running the one operator alone and comparing the peak of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -17,27 +18,38 @@ ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
 """Stands for the fused attention kernel of any device: none holds the scores."""
 
 
-def workspace(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, device: str) -> int:
-    """Bytes of temporaries of `func` on `device` ("cpu", "cuda"); what cuDNN and cuBLAS reserve is not known here."""
+Workspace = Callable[[tuple[Any, ...], dict[str, Any], Any], int]
+
+
+@cache
+def workspace(func: Any, device: str) -> Workspace | None:
+    """How many bytes of temporaries `func` takes on `device` ("cpu", "cuda"), given arguments and answer; None if none.
+
+    What cuDNN and cuBLAS reserve is not known here.
+    """
     if func in _COPYING:
-        return 0 if args[0].is_contiguous() else bytes_of(args[0])
-    if device != "cpu":
-        return 0
+        return lambda args, _kwargs, _result: 0 if args[0].is_contiguous() else bytes_of(args[0])
+    if device != "cpu" or func in _WITHOUT:
+        return None
     if func in _ON_CPU:
-        return _ON_CPU[func](*args, **kwargs)
-    return _casts(args, result) if torch.Tag.pointwise in func.tags else 0
+        rule = _ON_CPU[func]
+        return lambda args, kwargs, _result: rule(*args, **kwargs)
+    return (lambda args, _kwargs, result: _casts(args, result)) if torch.Tag.pointwise in func.tags else None
 
 
 CODE_BYTES = 128 << 10
 """What oneDNN keeps of the code for one shape, 80 to 120 KiB where it was measured, and the gaps around what stays."""
 
 
-def compiled(func: Any, args: tuple[Any, ...], device: str) -> object | None:
-    """What an operator compiles code for, once a process and `CODE_BYTES` each: oneDNN, for every shape it meets."""
-    if device != "cpu" or func is not aten.convolution.default or not has_onednn(args[0].dtype):
-        return None
-    x, weight, _, *how = args
-    return x.shape, weight.shape, x.dtype, str(how)
+@cache
+def compiles(func: Any, device: str) -> bool:
+    """Whether an operator compiles code for every shape it meets, once a process and `CODE_BYTES` each: oneDNN does."""
+    return device == "cpu" and func is aten.convolution.default
+
+
+def compiled(x: Tensor, weight: Tensor, _bias: Any, *how: Any) -> object | None:
+    """What a convolution compiles code for, if it does."""
+    return (x.shape, weight.shape, x.dtype, str(how)) if has_onednn(x.dtype) else None
 
 
 def bytes_of(x: Tensor) -> int:
@@ -110,7 +122,5 @@ _COPYING = {aten.native_layer_norm.default, aten._softmax.default, aten.avg_pool
 _ON_CPU: dict[Any, Callable[..., int]] = {
     aten.convolution.default: _convolution,
     ATTENTION: _attention,
-    aten.clone.default: lambda *_, **__: 0,
-    aten._to_copy.default: lambda *_, **__: 0,
-    aten.copy_.default: lambda *_, **__: 0,
 }
+_WITHOUT = {aten.clone.default, aten._to_copy.default, aten.copy_.default}

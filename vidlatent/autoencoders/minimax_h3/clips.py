@@ -22,6 +22,8 @@ class InClips(Local):
     are how many one answer needs, which is all that a planner has to know.
     """
 
+    axes = (H,)
+
     def __init__(self, frames: int, rows: int) -> None:
         super().__init__(t=Window(frames, after=frames - 1), h=Window(rows, after=rows - 1))
 

@@ -1,0 +1,64 @@
+"""Predictions from few slabs are what counting all of them gives."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import vidlatent as vl
+from vidlatent.streaming import H, Plan, T
+from vidlatent.streaming.meter import to_meta
+from vidlatent.streaming.predict import Predictor
+from vidlatent.streaming.sample import Sample, Sampler
+from vidlatent.streaming.shelf import Keep
+from vidlatent.streaming.tally import Needs
+
+MODELS = {
+    "wan-2.1": {"base_dim": 24},  # attention within frames
+    "ltx-2": {},  # long waits
+    "taehv": {},
+    "mochi-1": {},  # many barriers, attention to the past
+    "hunyuan-video": {},  # barriers over the clip
+    "svd": {},
+}
+SLOW = ("ltx-2", "mochi-1", "hunyuan-video", "svd")
+ORDERS = ((T,), (H,), (T, H), (H, T))
+
+
+def all_of_them(sampler: Sampler, plan: Plan, axis: int) -> Sample:
+    thickness, length = plan.thickness(axis), sampler.shape[axis]
+    slabs = (min(thickness, length - start) for start in range(0, length, thickness))
+    return Sample(tuple(slabs), thickness, length)
+
+
+def needs(model: str, direction: str, axes: tuple[int, ...]) -> Iterator[Needs]:
+    """With state on the device and in a file, of a clip that is long along both axes."""
+    ae = vl.build(model, **MODELS[model])
+    spec = ae.latent_spec
+    frames, rows = (10, 28) if model != "ltx-2" else (6, 40)
+    size = (spec.num_frames(frames), rows * spec.stride[1], 4 * spec.stride[2])
+    module, channels, grain = (
+        (ae.encoder, 3, spec.stride) if direction == "encode" else (ae.decoder, spec.channels, (1, 1))
+    )
+    if direction == "decode":
+        size = (frames, rows, 4)
+    predictor = Predictor(to_meta(module), (1, channels, *size), torch.float32)
+    places: tuple[Keep, ...] = ("device", "file")
+    for keep in places:
+        yield predictor.needs(Plan(axes, chunk=grain[0], strip=2 * grain[1], keep=keep))
+
+
+@pytest.mark.parametrize("axes", ORDERS)
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MODELS])
+def test_few_slabs_tell_of_all(
+    model: str, direction: str, axes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = list(needs(model, direction, axes))
+    monkeypatch.setattr(Sampler, "sample", all_of_them)
+    for guess, counted in zip(few, needs(model, direction, axes), strict=True):
+        peaks = guess.peak_bytes - guess.code_bytes, counted.peak_bytes - counted.code_bytes
+        assert 0.95 * peaks[1] <= peaks[0] <= 1.1 * peaks[1]
+        assert 0.93 * counted.state_bytes <= guess.state_bytes <= 1.1 * counted.state_bytes
+        assert 0.75 * counted.calls <= guess.calls <= 1.4 * counted.calls
+        assert 0.85 * counted.made_bytes <= guess.made_bytes <= 1.25 * counted.made_bytes

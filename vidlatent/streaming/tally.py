@@ -1,0 +1,134 @@
+"""What a sweep of few slabs holds and does, and from that what the sweep of all of them would."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor
+
+from vidlatent.streaming.meter import LiveStorage
+from vidlatent.streaming.sample import Sample, SampledStream
+from vidlatent.streaming.state import kept_in
+from vidlatent.streaming.sweep import EVERY
+from vidlatent.streaming.waiting import Index, waiting
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that a sweep holds at its peak and between slabs (wherever those lie), and what it does.
+
+    Of the peak, `code_bytes` are there for slabs of any thickness. `calls` counts operators, `made_bytes` what they
+    write, `moved_bytes` what goes off the device and back.
+    """
+
+    peak_bytes: int
+    state_bytes: int = 0
+    calls: float = 0.0
+    made_bytes: float = 0.0
+    moved_bytes: float = 0.0
+    code_bytes: int = 0
+
+
+class Tally:
+    """Takes the rounds of a stream whose state is off the device, and adds what the slabs left out would have held."""
+
+    def __init__(self, stream: SampledStream, counter: LiveStorage) -> None:
+        self._stream, self._counter, self._shelf = stream, counter, stream.sweep.shelf
+        self._outer = stream.samples[stream.outer]
+        self._inner = stream.samples[stream.inner] if stream.inner is not None else None
+        self._away = self._here = self._state = self._moved = 0
+        counter.elsewhere = lambda: self._shelf.absent_bytes
+
+    def take(self, rounds: Iterator[Iterator[Tensor]], beside: int, *, first: bool) -> None:
+        """The rounds of one slab, with so many bytes beside it."""
+        warm = first and self._outer.warm
+        for turn, strips in enumerate(rounds):
+            beside_strips = beside + self._take_strips(strips, warm=warm)
+            if warm:
+                self._stream.forget_thickness(self._stream.outer)
+                self._shelf.largest_bytes = 0
+                return
+            held = self._held(filling=turn == 0)
+            # two copies may wait to be written
+            away = self._counter.peak_bytes + held.noted + 2 * self._shelf.largest_bytes
+            self._away = max(self._away, away + beside_strips)
+            self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
+            self._state = max(self._state, held.total)
+            self._moved += 2 * held.total
+            if self._outer.warm:
+                return
+
+    def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
+        """Bytes that the inner axis would have held more."""
+        counter, largest, sample, along = self._counter, self._shelf.largest_bytes, self._inner, self._stream.inner
+        warms, missed, count = sample is not None and sample.warm, 0, 0
+        counter.restart()
+        counter.pauses = warm or warms
+        for strip in strips:
+            del strip  # or it would stay while the next is made
+            count += 1
+            if along is None or sample is None:
+                continue
+            if warms and count == 1:
+                self._stream.forget_thickness(along)
+                self._shelf.largest_bytes, counter.pauses = largest, warm
+            if sample.missing and sample.holding:
+                left_out = waiting(self._stream, along, filling=count <= len(sample.lengths))
+                missed = max(missed, left_out.slabs.total() + left_out.notes.total())
+        return missed
+
+    def needs(self) -> tuple[Needs, Needs]:
+        """Of the whole sweep: with its state off the device, and on it."""
+        samples = self._stream.samples.values()
+        scale = prod(s.total / (len(s.lengths) - 1) if s.warm else s.length / sum(s.lengths) for s in samples)
+        calls, made = scale * self._counter.calls, scale * self._counter.made_bytes
+        moved = self._moved * self._outer.total / (len(self._outer.lengths) - self._outer.warm)
+        return Needs(self._away, self._state, calls, made, moved), Needs(self._here, self._state, calls, made)
+
+    def _held(self, *, filling: bool) -> _Held:
+        """State between two rounds; notes and some small states are on the device always."""
+        left_out = waiting(self._stream, self._stream.outer, filling=filling)
+        shelved, present = _Parts(left_out.slabs), _Parts(left_out.notes)
+        for _, index, state in self._stream.sweep.states(self._stream.outer):
+            for part in kept_in(state):
+                (present if isinstance(part, Tensor) else shelved).add(index, part.nbytes)
+        total = present.spread(self._inner)
+        return _Held(shelved.seen + present.seen, shelved.spread(self._inner) + total, total - present.seen)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Bytes of state that were seen, those of all slabs, and of what was not seen that which stays on the device."""
+
+    seen: int
+    total: int
+    noted: int
+
+
+class _Parts:
+    """Bytes by index of the inner slab; some of them of outer slabs that were left out."""
+
+    def __init__(self, left_out: Counter[Index]) -> None:
+        self.seen = 0
+        self._bytes = left_out
+
+    def add(self, index: Index, nbytes: int) -> None:
+        """So much was seen of an inner slab."""
+        self.seen += nbytes
+        self._bytes[index] += nbytes
+
+    def spread(self, inner: Sample | None) -> int:
+        """Bytes when none is left out along the inner axis."""
+        shared = self._bytes[EVERY]
+        seen = self._bytes.total() - shared
+        if inner is None:
+            return seen
+        if inner.holding:  # behind a barrier an index says nothing
+            return shared + seen * inner.length // sum(inner.lengths)
+        # the first hold more: until layers are at work, or because several are in one
+        first = 1 if inner.warm else max(0, min(2, len(inner.lengths) - 2))
+        usual = max((n for index, n in self._bytes.items() if index >= (first,)), default=0)
+        return shared + (inner.total * usual if inner.warm else seen + inner.missing * usual)
