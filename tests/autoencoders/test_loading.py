@@ -21,7 +21,7 @@ def wan() -> Autoencoder:
 
 @pytest.fixture
 def folder(wan: Autoencoder, tmp_path: Path) -> Path:
-    save_pretrained(wan, tmp_path / "wan")
+    wan.save_pretrained(tmp_path / "wan")
     return tmp_path / "wan"
 
 

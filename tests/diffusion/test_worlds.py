@@ -1,5 +1,7 @@
 """Worlds obey their laws, come back by their seed, and are read back from their frames."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from vidlatent.diffusion.worlds import (
     angular_velocity,
     build_world,
     law_residuals,
+    memory,
     parse,
     revisits,
 )
@@ -115,6 +118,16 @@ def test_a_maze_walk_stays_between_walls_and_places_come_back_the_same():
     turned = clip.state["pose"][:, 2].diff().abs() > 1e-6
     assert turned.any()
     assert not turned.all()
+
+
+def test_memory_is_what_places_have_in_common_when_seen_again():
+    clip = Maze(size=32).clip((0, 0, 3), 300)
+    noise = 0.2 * torch.randn(clip.video.shape, generator=torch.Generator().manual_seed(0))
+    again, elsewhere = memory(clip.video + noise, clip.state["pose"], apart=40)
+    assert abs(again - -10 * math.log10(2 * 0.1**2)) < 0.1  # twice the noise, at half the range
+    assert elsewhere < again - 2
+    assert memory(clip.video, clip.state["pose"], apart=40)[0] > 60
+    assert math.isnan(memory(clip.video[:, :8], clip.state["pose"][:8], apart=7)[0])
 
 
 def test_a_stream_is_shared_between_ranks_and_goes_on_where_it_was():

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from operator import lt
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -101,6 +102,12 @@ class Autoencoder(nn.Module):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:32]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that diffusers and `load` read. Raises `ModelError` for a family that diffusers lacks."""
+        from vidlatent.autoencoders.diffusers_format import save_pretrained
+
+        save_pretrained(self, folder)
 
     def encode(
         self,

@@ -9,6 +9,7 @@ from vidlatent.diffusion.worlds.drift import horizon as horizon
 from vidlatent.diffusion.worlds.laws import conserved as conserved
 from vidlatent.diffusion.worlds.laws import law_residuals as law_residuals
 from vidlatent.diffusion.worlds.maze import Maze as Maze
+from vidlatent.diffusion.worlds.maze import memory as memory
 from vidlatent.diffusion.worlds.maze import revisits as revisits
 from vidlatent.diffusion.worlds.parse import parse as parse
 from vidlatent.diffusion.worlds.planes import Planes as Planes

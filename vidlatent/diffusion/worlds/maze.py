@@ -155,3 +155,18 @@ def revisits(pose: Tensor, *, apart: int) -> Tensor:
     place = torch.stack([pose[:, 0], pose[:, 1], pose[:, 2].cos(), pose[:, 2].sin()], 1)
     same = torch.cdist(place, place) < 1e-3
     return torch.triu(same, apart).nonzero()
+
+
+def memory(video: Tensor, pose: Tensor, *, apart: int) -> tuple[float, float]:
+    """PSNR between frames of one pose in a clip (3, T, H, W), `apart` frames or more from each other, and of others.
+
+    In dB, over all such pairs. The first is what is remembered, the second what frames of any two places have in
+    common; nan where no place is seen again.
+    """
+    same = torch.zeros(len(pose), len(pose), dtype=torch.bool)
+    same[tuple(revisits(pose, apart=apart).T)] = True
+    others = torch.triu(torch.ones_like(same), apart) & ~same
+    frames = video.transpose(0, 1).flatten(1).double() / 2
+    errors = torch.cdist(frames, frames).square() / frames.shape[1]
+    again, elsewhere = (float(-10 * errors[pairs].mean().log10()) for pairs in (same, others))
+    return again, elsewhere
