@@ -17,7 +17,8 @@ from torch import Tensor
 from vidlatent.streaming.meter import LiveStorage, empty_clip
 from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
 from vidlatent.streaming.plan import Plan
-from vidlatent.streaming.sample import Sample, SampledStream, Sampler, Shape
+from vidlatent.streaming.sample import Sample, Sampler, Shape
+from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.tally import Needs, Tally
 
 

@@ -10,7 +10,8 @@ from math import prod
 from torch import Tensor
 
 from vidlatent.streaming.meter import LiveStorage
-from vidlatent.streaming.sample import Sample, SampledStream
+from vidlatent.streaming.sample import Sample
+from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.state import kept_in
 from vidlatent.streaming.sweep import EVERY
 from vidlatent.streaming.waiting import Index, waiting

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from vidlatent.streaming.sample import SampledStream
+from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import Align, Gather, Notes
 

@@ -1,0 +1,74 @@
+"""A sweep of the few slabs that stand for all, on meta tensors."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from vidlatent.streaming.engine import SlabStream
+from vidlatent.streaming.module import Sweepable
+from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.sample import Sampler
+from vidlatent.streaming.shelf import Keep, Kept, Shelf
+from vidlatent.streaming.state import Align, Halo, State, kept_in
+from vidlatent.streaming.sweep import Kind, Sweep
+
+
+class _SampledSweep(Sweep):
+    """States to which every slab adds hold, from their second slab on, what those left out would have added as well."""
+
+    missing: Callable[[nn.Module, int], int]
+
+    def __init__(self, *axes: int, keep: Keep) -> None:
+        super().__init__(*axes, keep=keep)
+        self._longer: dict[int, weakref.ref[State]] = {}
+
+    def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
+        state = super().state(module, axis, kind, shared=shared)
+        if issubclass(kind, State) and kind.grows:
+            self._lengthen(state, module, axis)
+        return state
+
+    def _lengthen(self, state: Any, module: nn.Module, axis: int) -> None:
+        known, count = self._longer.get(id(state)), self.missing(module, axis)
+        if count and kept_in(state) and not (known and known() is state):
+            self._longer[id(state)] = weakref.ref(state)
+            state.lengthen(count)
+
+
+class SampledStream(SlabStream):
+    """A stream through the samples of its axes."""
+
+    def __init__(self, module: Sweepable, plan: Plan, sampler: Sampler) -> None:
+        super().__init__(module, plan)
+        self.samples = {axis: sampler.sample(plan, axis) for axis in plan.axes}
+        self.items_behind = sampler.items_behind
+        self.sweep = _SampledSweep(*plan.axes, keep=plan.keep)
+        self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, self.samples[axis].left_out)
+
+    def forget_thickness(self, axis: int) -> None:
+        """Have modules go on as if the first slab along `axis` had come in as many as were joined in it."""
+        for module, _, state in self.sweep.states(axis):
+            if isinstance(state, Halo):
+                state.widest = 0
+            if isinstance(state, Align):
+                thickness = max(1, self.items_behind(module, axis, self.plan.thickness(axis)))
+                state.queues = [_split(queue, thickness, axis, state.shelf) for queue in state.queues]
+
+    def _strips(self, slab: Tensor) -> Sequence[Tensor]:
+        assert self.inner is not None
+        return slab.split(list(self.samples[self.inner].lengths), self.inner)
+
+    def _goes_on(self, index: int, inner_ended: bool) -> bool:
+        assert self.inner is not None
+        sample = self.samples[self.inner]
+        return index < len(sample.lengths) if sample.warm else super()._goes_on(index, inner_ended)
+
+
+def _split(slabs: list[Tensor | Kept], thickness: int, axis: int, shelf: Shelf) -> list[Tensor | Kept]:
+    """The same in thinner slabs."""
+    pieces = (piece for slab in slabs for piece in shelf.get(slab).split(thickness, axis))
+    return [shelf.put(piece) for piece in pieces]
