@@ -24,10 +24,10 @@ class ModelConfig(RunConfig):
 class LossWeights(RunConfig):
     """Weights of the terms; what is 0 is not computed.
 
-    Terms of pixels are means over values. "kl" is nats per video value: as where both it and the reconstruction are sums
-    over a clip (latent diffusion); where code sums otherwise, a recipe converts its weight. `learned_variance` divides
-    terms of pixels by a learned variance and adds its logarithm. The remaining terms are those of the bottleneck, of
-    `losses.regularisers` and of a `teacher`.
+    Terms of pixels are means over values. "kl" is nats per video value, as where it and the reconstruction are both
+    sums over a clip (latent diffusion); where code sums otherwise, a recipe converts its weight. `learned_variance`
+    divides terms of pixels by a learned variance and adds its logarithm. The remaining terms are those of the
+    bottleneck, of `losses.regularisers` and of a `teacher`.
     """
 
     l1: float = Field(default=1.0, ge=0)
