@@ -175,6 +175,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, *, causal:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     else:
         size = max(1, _SCORES // (q.shape[0] * heads * k.shape[2]))
+        size = max(size, q.shape[2] // 2) if q.is_meta else size  # counting: two blocks tell of all
         blocks = [F.scaled_dot_product_attention(block, k, v) for block in q.split(size, 2)]
         out = blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
     return out.transpose(1, 2).flatten(2)

@@ -98,6 +98,10 @@ def _empty_like(x: Tensor, *, memory_format: Any = None, **options: Any) -> Tens
     return _like(x)
 
 
+def _full_like(x: Tensor, _: Any, *, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
+    return _like(x, dtype)
+
+
 def _clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
     return _like(x) if memory_format in (None, torch.preserve_format) else _empty(x, x.shape, layout=memory_format)
 
@@ -221,7 +225,7 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.cat.default: _cat,
     aten.clone.default: _clone,
     aten.empty_like.default: _empty_like,
-    aten.full_like.default: lambda x, _, **options: _empty_like(x, **options),
+    aten.full_like.default: _full_like,
     aten.linalg_vector_norm.default: _vector_norm,
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _sum,
