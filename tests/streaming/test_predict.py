@@ -35,7 +35,7 @@ def needs(model: str, direction: str, axes: tuple[int, ...]) -> Iterator[Needs]:
     """With state on the device and in a file, of a clip that is long along both axes."""
     ae = vl.build(model, **MODELS[model])
     spec = ae.latent_spec
-    frames, rows = (10, 28) if model != "ltx-2" else (6, 40)
+    frames, rows = {"wan-2.1": (10, 28), "taehv": (10, 28), "ltx-2": (6, 40)}.get(model, (7, 16))
     size = (spec.num_frames(frames), rows * spec.stride[1], 4 * spec.stride[2])
     module, channels, grain = (
         (ae.encoder, 3, spec.stride) if direction == "encode" else (ae.decoder, spec.channels, (1, 1))
