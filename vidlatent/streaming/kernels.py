@@ -92,10 +92,12 @@ def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.empty_strided(x.shape, dense_strides(x), dtype=dtype or x.dtype, device=x.device)
 
 
-def _empty_like(x: Tensor, *, memory_format: Any = None, **options: Any) -> Tensor:
-    if memory_format not in (None, torch.preserve_format) or any(v is not None for v in options.values()):
-        return aten.empty_like.default(x, memory_format=memory_format, **options)
-    return _like(x)
+def _empty_like(
+    x: Tensor, *, memory_format: Any = None, dtype: torch.dtype | None = None, device: Any = None, **options: Any
+) -> Tensor:
+    if memory_format not in (None, torch.preserve_format) or device not in (None, x.device):
+        return aten.empty_like.default(x, memory_format=memory_format, dtype=dtype, device=device, **options)
+    return _like(x, dtype)
 
 
 def _full_like(x: Tensor, _: Any, *, dtype: torch.dtype | None = None, **__: Any) -> Tensor:

@@ -47,7 +47,8 @@ class SampledStream(SlabStream):
         self.samples = {axis: sampler.sample(plan, axis) for axis in plan.axes}
         self.items_behind = sampler.items_behind
         self.sweep = _SampledSweep(*plan.axes, keep=plan.keep)
-        self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, self.samples[axis].left_out)
+        left_out = {axis: sample.left_out for axis, sample in self.samples.items()}  # no `self`: a cycle would be kept
+        self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, left_out[axis])
 
     def forget_thickness(self, axis: int) -> None:
         """Have modules go on as if the first slab along `axis` had come in as many as were joined in it."""

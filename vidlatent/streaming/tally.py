@@ -41,7 +41,8 @@ class Tally:
         self._outer = stream.samples[stream.outer]
         self._inner = stream.samples[stream.inner] if stream.inner is not None else None
         self._away = self._here = self._state = self._moved = 0
-        counter.elsewhere = lambda: self._shelf.absent_bytes
+        shelf = stream.sweep.shelf
+        counter.elsewhere = lambda: shelf.absent_bytes
 
     def take(self, rounds: Iterator[Iterator[Tensor]], beside: int, *, first: bool) -> None:
         """The rounds of one slab, with so many bytes beside it."""
