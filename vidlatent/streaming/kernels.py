@@ -129,10 +129,9 @@ def _convolution(
 
 
 def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
-    tensors = [a for a in args if isinstance(a, Tensor) and a.ndim]
-    if not tensors:
-        return func(*args, **kwargs)
-    if not all(t.is_floating_point() for t in tensors):
+    given = [a for a in args if isinstance(a, Tensor)]
+    tensors = [a for a in given if a.ndim] or given
+    if not any(t.is_floating_point() for t in tensors):
         return func(*args, **kwargs)
     x = max(tensors, key=Tensor.numel)
     dtype = reduce(torch.promote_types, [t.dtype for t in tensors])
@@ -231,6 +230,7 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.linalg_vector_norm.default: _vector_norm,
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _sum,
+    aten.zeros_like.default: _empty_like,
     aten.tril.default: lambda x, _=0: _like(x),
     aten.native_group_norm.default: _group_normed,
     aten.native_layer_norm.default: _layer_norm,
@@ -238,4 +238,5 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
 _POINTWISE = {
     *(aten.add, aten.sub, aten.mul, aten.div, aten.pow, aten.sqrt, aten.rsqrt, aten.reciprocal, aten.neg, aten.exp),
     *(aten.clamp, aten.clamp_min, aten.clamp_max, aten.sigmoid, aten.tanh, aten.silu, aten.gelu, aten.relu),
+    *(aten.lerp, aten.cos, aten.sin, aten.sign),
 }

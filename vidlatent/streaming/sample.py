@@ -88,7 +88,8 @@ class Sampler:
         holding = self._holding_modules(plan, axis)
         start, window = (ceil(items / thickness - 0.01) for items in (lag + span, span))
         lengths = _cut(length, thickness)
-        last = int(lag > 0 or lengths[-1] < thickness)  # else it is like all others: nothing waits for what follows
+        # nothing waits for what follows: then the last is like all others
+        last = int(bool(holding) or lag > 0 or lengths[-1] < thickness)
         if len(lengths) <= start + 1 + last:
             return Sample(lengths, thickness, length, holding=holding)
         lengths, after = (*lengths[: start + last], lengths[-1]), window + last

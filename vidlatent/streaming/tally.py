@@ -124,10 +124,10 @@ class _Parts:
 
     def spread(self, inner: Sample | None) -> int:
         """Bytes when none is left out along the inner axis."""
+        if inner is None:
+            return self._bytes.total()
         shared = self._bytes[EVERY]
         seen = self._bytes.total() - shared
-        if inner is None:
-            return seen
         if inner.holding:  # behind a barrier an index says nothing
             return shared + seen * inner.length // sum(inner.lengths)
         # the first hold more: until layers are at work, or because several are in one
