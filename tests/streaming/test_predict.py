@@ -1,11 +1,15 @@
 """Predictions from few slabs are what counting all of them gives."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 import vidlatent as vl
+from vidlatent.autoencoders.catalog import CATALOG
 from vidlatent.streaming import H, Plan, T
 from vidlatent.streaming.meter import to_meta
 from vidlatent.streaming.predict import Predictor
@@ -58,7 +62,24 @@ def test_few_slabs_tell_of_all(
     monkeypatch.setattr(Sampler, "sample", all_of_them)
     for guess, counted in zip(few, needs(model, direction, axes), strict=True):
         peaks = guess.peak_bytes - guess.code_bytes, counted.peak_bytes - counted.code_bytes
-        assert 0.95 * peaks[1] <= peaks[0] <= 1.1 * peaks[1]
+        most = 1.1 if len(axes) == 1 else 1.3  # what waits within a slab is taken at its most
+        assert 0.95 * peaks[1] <= peaks[0] <= most * peaks[1]
         assert 0.93 * counted.state_bytes <= guess.state_bytes <= 1.1 * counted.state_bytes
         assert 0.75 * counted.calls <= guess.calls <= 1.4 * counted.calls
         assert 0.8 * counted.made_bytes <= guess.made_bytes <= 1.25 * counted.made_bytes
+
+
+def imported(*models: str) -> None:
+    script = Path(__file__).with_name("plan_alone.py")
+    done = subprocess.run([sys.executable, script, *models], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_planning_imports_nothing_large() -> None:
+    """Torch's compiler and sympy take 30 to 70 MiB, which no budget knows of."""
+    imported("wan-2.1", "ltx-video-0.9.5")
+
+
+@pytest.mark.slow
+def test_planning_imports_nothing_large_for_any_family() -> None:
+    imported(*{CATALOG[name].family: name for name in vl.models()}.values())
