@@ -21,6 +21,7 @@ OPERATORS = {
     "attention": lambda x: F.scaled_dot_product_attention(*[x.flatten(3)] * 3),
     "attention over channels": lambda x: F.scaled_dot_product_attention(*[x.permute(0, 2, 3, 4, 1).flatten(2, 3)] * 3),
     "group norm": lambda x: F.group_norm(x, 4, SQUARE[0].to(x), SQUARE[0].to(x)),
+    "batch norm": lambda x: F.batch_norm(x, SQUARE[0].to(x), SQUARE[1].square().to(x)),
     "layer norm": lambda x: F.layer_norm(x.permute(0, 2, 3, 4, 1), (8,)),
     "norm": lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
     "mean of frames": lambda x: x.mean((3, 4)),

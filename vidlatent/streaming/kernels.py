@@ -210,6 +210,12 @@ def _group_normed(x: Tensor, _weight: Any, _bias: Any, n: int, _c: int, _count: 
     return _like(x), _empty(x, (n, groups)), _empty(x, (n, groups))
 
 
+def _batch_normed(x: Tensor, _weight: Any, _bias: Any, mean: Any, var: Any, training: bool, *rest: Any) -> Any:
+    if training:
+        return aten.native_batch_norm.default(x, _weight, _bias, mean, var, training, *rest)
+    return _like(x), _empty(x, (0,)), _empty(x, (0,))
+
+
 def _attended(query: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
     return _like(query), _empty(query, query.shape[:3], torch.float32)
 
@@ -232,6 +238,7 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.sum.dim_IntList: _sum,
     aten.zeros_like.default: _empty_like,
     aten.tril.default: lambda x, _=0: _like(x),
+    aten.native_batch_norm.default: _batch_normed,
     aten.native_group_norm.default: _group_normed,
     aten.native_layer_norm.default: _layer_norm,
 }
