@@ -1,7 +1,7 @@
-"""Predict what a plan needs and costs, by running its first few slabs on meta tensors.
+"""Predict what a plan needs and costs, by running a few slabs on meta tensors.
 
-Between the ends of a clip every slab is like its neighbours, so a short clip tells of a long one: long enough that the
-slowest layer has begun to answer. What the slabs left out would have held is added.
+Between the ends of a clip every slab is like its neighbours, so a short clip tells of a long one (`sample`). What the
+slabs left out would have held is added (`tally`).
 """
 
 from __future__ import annotations
