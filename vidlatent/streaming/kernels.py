@@ -63,6 +63,8 @@ def answer(func: Any, device: str) -> Callable[..., Any]:
         return _ANSWERS[func]
     if effect(func) == "write" and (torch.Tag.pointwise in func.tags or func is aten.copy_.default):
         return lambda *args, **kwargs: kwargs.get("out", args[0])
+    if func.overloadpacket in _COMPARING and effect(func) == "new":
+        return lambda x, other, **kwargs: _compared(func, x, other, **kwargs)
     if func.overloadpacket in _POINTWISE and effect(func) == "new":
         return lambda *args, **kwargs: _pointwise(func, *args, **kwargs)
     return func
@@ -131,13 +133,20 @@ def _convolution(
 def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     given = [a for a in args if isinstance(a, Tensor)]
     tensors = [a for a in given if a.ndim] or given
-    if not any(t.is_floating_point() for t in tensors):
+    whole = func.overloadpacket in _WHOLE and not any(isinstance(a, float) for a in args)
+    whole = whole and not any(t.dtype == torch.bool for t in tensors)
+    if not whole and not any(t.is_floating_point() for t in tensors):
         return func(*args, **kwargs)
     x = max(tensors, key=Tensor.numel)
     dtype = reduce(torch.promote_types, [t.dtype for t in tensors])
     if all(_spreads(t, x) for t in tensors):
         return _like(x, dtype)
     return _empty(x, _broadcast([t.shape for t in tensors]), dtype)
+
+
+def _compared(func: Any, x: Tensor, other: Any, **kwargs: Any) -> Tensor:
+    alike = not isinstance(other, Tensor) or not other.ndim or other.shape == x.shape
+    return _like(x, torch.bool) if alike else func(x, other, **kwargs)
 
 
 def _broadcast(shapes: list[torch.Size]) -> list[int]:
@@ -245,5 +254,9 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
 _POINTWISE = {
     *(aten.add, aten.sub, aten.mul, aten.div, aten.pow, aten.sqrt, aten.rsqrt, aten.reciprocal, aten.neg, aten.exp),
     *(aten.clamp, aten.clamp_min, aten.clamp_max, aten.sigmoid, aten.tanh, aten.silu, aten.gelu, aten.relu),
-    *(aten.lerp, aten.cos, aten.sin, aten.sign),
+    *(aten.lerp, aten.cos, aten.sin, aten.sign, aten.abs, aten.round, aten.floor, aten.maximum, aten.minimum),
+    *(aten.log, aten.log2, aten.exp2, aten.atanh, aten.tan, aten.remainder),
 }
+_COMPARING = {aten.eq, aten.ne, aten.lt, aten.le, aten.gt, aten.ge}
+_WHOLE = {aten.add, aten.sub, aten.mul, aten.remainder}
+"""Of whole numbers these make whole numbers."""
