@@ -255,8 +255,8 @@ _POINTWISE = {
     *(aten.add, aten.sub, aten.mul, aten.div, aten.pow, aten.sqrt, aten.rsqrt, aten.reciprocal, aten.neg, aten.exp),
     *(aten.clamp, aten.clamp_min, aten.clamp_max, aten.sigmoid, aten.tanh, aten.silu, aten.gelu, aten.relu),
     *(aten.lerp, aten.cos, aten.sin, aten.sign, aten.abs, aten.round, aten.floor, aten.maximum, aten.minimum),
-    *(aten.log, aten.log2, aten.exp2, aten.atanh, aten.tan, aten.remainder),
+    *(aten.log, aten.log2, aten.exp2, aten.atanh, aten.tan, aten.remainder, aten.floor_divide),
 }
 _COMPARING = {aten.eq, aten.ne, aten.lt, aten.le, aten.gt, aten.ge}
-_WHOLE = {aten.add, aten.sub, aten.mul, aten.remainder}
+_WHOLE = {aten.add, aten.sub, aten.mul, aten.remainder, aten.floor_divide}
 """Of whole numbers these make whole numbers."""
