@@ -102,10 +102,6 @@ def _empty_like(
     return _like(x, dtype)
 
 
-def _full_like(x: Tensor, _: Any, *, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
-    return _like(x, dtype)
-
-
 def _clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
     return _like(x) if memory_format in (None, torch.preserve_format) else _empty(x, x.shape, layout=memory_format)
 
@@ -133,15 +129,19 @@ def _convolution(
 def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     given = [a for a in args if isinstance(a, Tensor)]
     tensors = [a for a in given if a.ndim] or given
-    whole = func.overloadpacket in _WHOLE and not any(isinstance(a, float) for a in args)
-    whole = whole and not any(t.dtype == torch.bool for t in tensors)
-    if not whole and not any(t.is_floating_point() for t in tensors):
+    if not any(t.is_floating_point() for t in tensors) and not _stays_whole(func, args):
         return func(*args, **kwargs)
     x = max(tensors, key=Tensor.numel)
     dtype = reduce(torch.promote_types, [t.dtype for t in tensors])
     if all(_spreads(t, x) for t in tensors):
         return _like(x, dtype)
     return _empty(x, _broadcast([t.shape for t in tensors]), dtype)
+
+
+def _stays_whole(func: Any, args: Sequence[Any]) -> bool:
+    """Whether an operator makes whole numbers of these, of which none is a floating point tensor."""
+    others = any(isinstance(a, float) or (isinstance(a, Tensor) and a.dtype == torch.bool) for a in args)
+    return func.overloadpacket in _WHOLE and not others
 
 
 def _compared(func: Any, x: Tensor, other: Any, **kwargs: Any) -> Tensor:
@@ -241,7 +241,7 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.cat.default: _cat,
     aten.clone.default: _clone,
     aten.empty_like.default: _empty_like,
-    aten.full_like.default: _full_like,
+    aten.full_like.default: lambda x, _, **options: _empty_like(x, **options),
     aten.linalg_vector_norm.default: _vector_norm,
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _sum,

@@ -37,12 +37,12 @@ class Tally:
     """Takes the rounds of a stream whose state is off the device, and adds what the slabs left out would have held."""
 
     def __init__(self, stream: SampledStream, counter: LiveStorage) -> None:
-        self._stream, self._counter, self._shelf = stream, counter, stream.sweep.shelf
+        self._stream, self._counter = stream, counter
+        self._shelf = shelf = stream.sweep.shelf
         self._outer = stream.samples[stream.outer]
         self._inner = stream.samples[stream.inner] if stream.inner is not None else None
         self._away = self._here = self._state = self._moved = 0
-        shelf = stream.sweep.shelf
-        counter.elsewhere = lambda: shelf.absent_bytes
+        counter.elsewhere = lambda: shelf.absent_bytes  # not `self`, which would be a cycle
 
     def take(self, rounds: Iterator[Iterator[Tensor]], beside: int, *, first: bool) -> None:
         """The rounds of one slab, with so many bytes beside it."""
