@@ -9,21 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from evaluate_helpers import FAST, dies_on_second, write_clip, write_model
+from torch import Tensor
 
 import vidlatent
 from vidlatent import metrics
 from vidlatent.errors import InputError, ModelError
 from vidlatent.evaluate import Evaluation, Protocol, Settings, evaluate
+from vidlatent.evaluate.baselines import Codec
+from vidlatent.evaluate.candidate import Shape
 from vidlatent.evaluate.job import Job, Row, Subject
 from vidlatent.evaluate.protocol import find_clips, identified
 from vidlatent.evaluate.runner import run_jobs
+from vidlatent.metrics import flow
 
 
 @pytest.fixture(scope="module")
 def done(clips: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     out = tmp_path_factory.mktemp("out")
-    baselines = ["pca", "h264", "bicubic", "h264@0.5"]
+    baselines = ["pca", "h264", "bicubic", "h264@0.5", "h264@int8"]
     return evaluate(clips, [str(model)], out, baselines=baselines, probe=True, **FAST)
 
 
@@ -32,7 +37,7 @@ def by_place(rows: list[Row]) -> dict[tuple[str, str], Row]:
 
 
 def test_a_row_is_what_the_model_does(done: Evaluation, clips: Path, model: Path) -> None:
-    assert [row["status"] for row in done.rows] == ["ok"] * 10
+    assert [row["status"] for row in done.rows] == ["ok"] * 12
     row = by_place(done.rows)["slow.mp4", "narrow"]
     ae = vidlatent.load(str(model))
     with vidlatent.open_video(clips / "slow.mp4", size=(48, 64)) as source:
@@ -60,10 +65,35 @@ def test_codecs_match_the_bits_and_pca_the_size(done: Evaluation) -> None:
         target = rows[clip, "narrow"]["rate_bits_per_pixel"]
         matched = rows[clip, "h264"]
         assert matched["bits_per_pixel"] == pytest.approx(target, rel=0.25) or matched["note"] in ("crf 0", "crf 51")
+        uncoded = rows[clip, "narrow"]["int8_bits_per_pixel"]
+        assert abs(rows[clip, "h264@int8"]["bits_per_pixel"] - uncoded) < abs(matched["bits_per_pixel"] - uncoded)
         assert rows[clip, "pca-4x8x8-16"]["values_per_pixel"] == rows[clip, "narrow"]["values_per_pixel"]
         # The best linear code of these very clips beats a model that never learned.
         assert rows[clip, "pca-4x8x8-16"]["psnr"] > rows[clip, "narrow"]["psnr"] + 5
         assert rows[clip, "bicubic"]["values_per_pixel"] == pytest.approx(3 / 48, rel=0.2)
+
+
+def test_the_motion_of_a_clip_is_found_once_for_all_candidates(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(source: Tensor, target: Tensor) -> Tensor:
+        asked.append(source)
+        return find(source, target)
+
+    find = flow.bounded_flow
+    monkeypatch.setattr(flow, "bounded_flow", counted)
+    result = evaluate(clips, [], tmp_path, baselines=["bicubic@2", "bicubic@4", "h264@0.5"], **FAST)
+    assert len({row["warped_error"] for row in result.rows}) == 6
+    assert len(asked) == 2 * (FAST["frames"] - 1)
+
+
+def test_a_codec_is_timed_without_its_search() -> None:
+    clip = torch.randint(0, 256, (5, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    began = time.perf_counter()
+    code = Codec("h264", 1.0).encode([clip], Shape(5, 64, 64))
+    assert 0 < code.seconds < (time.perf_counter() - began) / 2
 
 
 def test_the_summary_and_the_table(done: Evaluation) -> None:
@@ -170,10 +200,12 @@ def test_missing_weights_and_empty_requests_are_told_at_once(clips: Path, tmp_pa
         evaluate(clips, [], tmp_path / "out", baselines=["bicubic@2"], features="i3d")
     with pytest.raises(InputError, match="at least one model or baseline"):
         evaluate(clips, [], tmp_path / "out")
-    with pytest.raises(InputError, match="nothing to match"):
-        evaluate(clips, [], tmp_path / "out", baselines=["h264"])
-    with pytest.raises(InputError, match="expected one of"):
-        evaluate(clips, [], tmp_path / "out", baselines=["mpeg9"])
+    for unmatched in ("h264", "av1@int8"):
+        with pytest.raises(InputError, match="nothing to match"):
+            evaluate(clips, [], tmp_path / "out", baselines=[unmatched])
+    for wrong in ("mpeg9", "pca@int8", "bicubic@int8", "h264@int4"):
+        with pytest.raises(InputError, match="expected one of"):
+            evaluate(clips, [], tmp_path / "out", baselines=[wrong])
     with pytest.raises(InputError, match="no such file"):
         evaluate(tmp_path / "nowhere.mp4", [], tmp_path / "out", baselines=["bicubic@2"])
 

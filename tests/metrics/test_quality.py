@@ -1,6 +1,7 @@
 """PSNR and SSIM against their definitions, and accumulators against whole clips."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vidlatent.errors import InputError
-from vidlatent.metrics import PSNR, SSIM, frame_psnr, frame_ssim, psnr, ssim
+from vidlatent.metrics import (
+    MSSSIM,
+    PSNR,
+    SSIM,
+    bands,
+    flicker,
+    frame_ms_ssim,
+    frame_psnr,
+    frame_ssim,
+    ms_ssim,
+    psnr,
+    ssim,
+    warped_error,
+)
 
 
 def clips(frames: int = 5, *, noise: float = 0.1, size: tuple[int, int] = (24, 31)) -> tuple[Tensor, Tensor]:
@@ -47,6 +61,29 @@ def test_ssim_is_the_definition() -> None:
     ]  # fmt: skip
     torch.testing.assert_close(frame_ssim(got, want), torch.tensor(expected), rtol=0, atol=2e-6)
     assert ssim(got, want) == pytest.approx(np.mean(expected), abs=2e-6)
+
+
+def test_the_finest_scale_of_ms_ssim_is_ssim() -> None:
+    got, want = clips(2, size=(176, 181))
+    both = MSSSIM()
+    torch.testing.assert_close(both.update(got, want), frame_ms_ssim(got, want), rtol=0, atol=0)
+    assert both.finest() == pytest.approx(ssim(got, want), abs=1e-9)
+    assert both.finest() != pytest.approx(both.compute(), abs=1e-3)
+    with pytest.raises(InputError, match="176x176"):  # 175 rows leave ten at the coarsest scale: no window fits
+        ms_ssim(got[..., :175, :], want[..., :175, :])
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim, ms_ssim, flicker, warped_error])
+def test_bands_of_rows_measure_what_the_whole_picture_does(
+    measure: Callable[[Tensor, Tensor], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got, want = clips(2, size=(189, 176))
+    monkeypatch.setattr(bands, "_BAND_VALUES", 2**30)
+    assert list(bands.bands(189, 1000)) == [slice(0, 189)]
+    whole = measure(got, want)
+    monkeypatch.setattr(bands, "_BAND_VALUES", 0)  # bands of 16 rows, and 13 at the end
+    assert [band.stop - band.start for band in bands.bands(189, 1000)] == [16] * 11 + [13]
+    assert measure(got, want) == pytest.approx(whole, rel=1e-6)
 
 
 def test_equal_clips() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vidlatent import metrics
 from vidlatent.errors import InputError
+from vidlatent.metrics import flow, health
 
 
 def scene(frames: int, *, dx: float = 0.0, dy: float = 0.0, size: int = 64) -> Tensor:
@@ -24,12 +25,43 @@ def scene(frames: int, *, dx: float = 0.0, dy: float = 0.0, size: int = 64) -> T
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (1.5, -0.7), (4.0, 2.0), (-6.0, 3.0)])
 def test_flow_finds_a_translation(dx: float, dy: float) -> None:
     clip = scene(2, dx=dx, dy=dy)
-    flow = metrics.optical_flow(clip[:, :, 0], clip[:, :, 1])
-    inside = flow[..., 12:-12, 12:-12]
+    found = metrics.optical_flow(clip[:, :, 0], clip[:, :, 1])
+    inside = found[..., 12:-12, 12:-12]
     expected = torch.tensor([dx, dy]).view(1, 2, 1, 1)
     assert float((inside - expected).norm(dim=1).mean()) < 0.15
-    moved = metrics.warp(clip[:, :, 1], flow)[..., 12:-12, 12:-12]
+    moved = metrics.warp(clip[:, :, 1], found)[..., 12:-12, 12:-12]
     assert float((moved - clip[:, :, 0, 12:-12, 12:-12]).abs().mean()) < 0.02
+
+
+def test_flow_of_a_large_picture_is_found_at_half_its_size_and_reaches_twice_as_far() -> None:
+    clip = torch.nn.functional.interpolate(scene(2, dx=3.0, dy=-2.0, size=300)[0].transpose(0, 1), (601, 1202))
+    found = metrics.optical_flow(clip[:1], clip[1:])
+    assert found.shape == (1, 2, 601, 1202)
+    inside = found[..., 48:-48, 48:-48]
+    expected = torch.tensor([3.0 * 1202 / 300, -2.0 * 601 / 300]).view(1, 2, 1, 1)
+    assert float((inside - expected).norm(dim=1).mean()) < 0.5
+
+
+def test_motion_is_found_once_and_kept_within_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    want = scene(5, dx=1.0)
+    errors = [want + 0.05 * torch.randn(want.shape, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+    alone = [metrics.warped_error(got, want) for got in errors]
+    asked = []
+
+    def counted(source: Tensor, target: Tensor) -> Tensor:
+        asked.append(source)
+        return find(source, target)
+
+    find = flow.bounded_flow
+    monkeypatch.setattr(flow, "bounded_flow", counted)
+    for most_bytes, times in ((2**28, 4), (2 * 64 * 64 * 4 * 2, 6), (0, 8)):
+        asked.clear()
+        motion = metrics.Motion(most_bytes)
+        for got, expected in zip(errors, alone, strict=True):
+            measure = metrics.WarpedError(motion)
+            measure.update(got, want)
+            assert measure.compute() == expected
+        assert len(asked) == times
 
 
 def test_flicker_is_the_change_of_the_error() -> None:
@@ -133,6 +165,15 @@ def test_spectrum_is_flat_for_noise_and_low_for_waves() -> None:
     waves = metrics.Spectrum(8)
     waves.update(scene(2))
     assert waves.high_share() < 0.01 < 0.2 < noise.high_share()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 33])
+def test_the_cosine_transform_is_its_definition(size: int) -> None:
+    signal = torch.randn(4, size, generator=torch.Generator().manual_seed(size), dtype=torch.double)
+    place, frequency = torch.arange(size).double(), torch.arange(size).double()[:, None]
+    matrix = torch.cos(math.pi * (place + 0.5) * frequency / size) * math.sqrt(2 / size)
+    matrix[0] /= math.sqrt(2)
+    torch.testing.assert_close(health._dct(signal), signal @ matrix.T)
 
 
 def test_equivariance_of_maps_that_have_it() -> None:

@@ -35,7 +35,9 @@ def evaluate(
     ] = None,
     baselines: Annotated[
         str,
-        typer.Option(help="Of pca,h264,h265,av1,bicubic; matched to the first model, or h264@0.5 (bits per pixel)."),
+        typer.Option(
+            help="Of pca,h264,h265,av1,bicubic; matched to the first model, or h264@0.5 (bits per pixel), h264@int8."
+        ),
     ] = "",
     frames: Annotated[int, typer.Option(min=1, help="First frames of each clip.")] = 33,
     size: Annotated[

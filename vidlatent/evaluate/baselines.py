@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from vidlatent.metrics import PatchPCA
 
 CodecName = Literal["h264", "h265", "av1"]
 CODECS: dict[str, int] = {"h264": 51, "h265": 51, "av1": 63}
+INT8 = "int8"
 _FPS = Fraction(24)
 _LARGEST_PATCH = 4096
 _RAW_BITS = 8
@@ -38,13 +40,15 @@ class Codec:
     def encode(self, frames: Iterable[Tensor], shape: Shape) -> Code:
         clip = torch.cat(list(frames))
         wanted, low, high = self._target * shape.pixels, 0, CODECS[self._name]
-        tried: dict[int, bytes] = {}
+        tried: dict[int, Code] = {}
         while low <= high:
             crf = (low + high) // 2
-            tried[crf] = self._written(clip, crf)
-            low, high = (crf + 1, high) if len(tried[crf]) * 8 > wanted else (low, crf - 1)
-        crf, data = min(tried.items(), key=lambda item: abs(len(item[1]) * 8 - wanted))
-        return Code(shape, shape.pixels * 3, len(data) * 8, payload=data, note=f"crf {crf}")
+            began = time.perf_counter()
+            data = self._written(clip, crf)
+            took, bits = time.perf_counter() - began, len(data) * 8
+            tried[crf] = Code(shape, shape.pixels * 3, bits, payload=data, note=f"crf {crf}", seconds=took)
+            low, high = (crf + 1, high) if bits > wanted else (low, crf - 1)
+        return min(tried.values(), key=lambda code: abs(code.bits - wanted))
 
     def _written(self, clip: Tensor, crf: int) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
@@ -95,14 +99,17 @@ class LinearCode:
         self.grid: Grid | None = Grid(t, "single", (t, h, w), 1)
 
     def encode(self, frames: Iterable[Tensor], shape: Shape) -> Code:
-        video = padded(to_float(torch.cat(list(frames))), self._pca.patch)
-        latents = self._pca.encode(video)
+        parts = [self._pca.encode(video, first=first) for video, first in patch_runs(frames, self._pca.patch)]
+        latents = torch.cat(parts, 2)
         return Code(shape, latents.numel(), latents.numel() * 16, latents)
 
     def decode(self, code: Code) -> Iterator[Tensor]:
         assert code.latents is not None
-        video = self._pca.decode(code.latents)[:, :, : code.shape.frames, : code.shape.height, : code.shape.width]
-        yield to_uint8(video)
+        left = code.shape.frames
+        for index, latents in enumerate(code.latents.split(1, 2)):
+            video = self._pca.decode(latents, first=index == 0)[:, :, :left, : code.shape.height, : code.shape.width]
+            left -= video.shape[2]
+            yield to_uint8(video)
 
 
 def fit_pca(clips: Iterable[Iterable[Tensor]], patch: tuple[int, int, int], components: int) -> PatchPCA:
@@ -111,22 +118,42 @@ def fit_pca(clips: Iterable[Iterable[Tensor]], patch: tuple[int, int, int], comp
         raise InputError(f"PCA of patches {patch} has {3 * patch[0] * patch[1] * patch[2]} dimensions: too many to fit")
     pca = PatchPCA(patch, components)
     for frames in clips:
-        pca.add(padded(to_float(torch.cat(list(frames))), patch))
+        for video, first in patch_runs(frames, patch):
+            pca.add(video, first=first)
     return pca.solve()
 
 
-def padded(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
-    """A clip (1, 3, T, H, W) made to fit patches, T = 1 + k t, by repeating the last frame, row and column."""
+def patch_runs(frames: Iterable[Tensor], patch: tuple[int, int, int]) -> Iterator[tuple[Tensor, bool]]:
+    """A clip's first frame, then runs of t, as (1, 3, T, H, W) that fit patches; and which of them is the first.
+
+    The last frame, row and column are repeated where they must be.
+    """
+    held, size, first = torch.empty(0), 1, True
+    for slab in frames:
+        held = torch.cat([held, slab]) if len(held) else slab
+        while len(held) >= size:
+            yield _padded(to_float(held[:size]), size, patch), first
+            held, size, first = held[size:], patch[0], False
+    if len(held):
+        yield _padded(to_float(held), size, patch), first
+
+
+def _padded(video: Tensor, frames: int, patch: tuple[int, int, int]) -> Tensor:
     T, H, W = video.shape[2:]
-    more = ((1 - T) % patch[0], -H % patch[1], -W % patch[2])
+    more = (frames - T, -H % patch[1], -W % patch[2])
     if not any(more):
         return video
     return torch.nn.functional.pad(video, (0, more[2], 0, more[1], 0, more[0]), mode="replicate")
 
 
-def split_name(text: str) -> tuple[str, float | None]:
-    """A baseline as written, "h264" or "h264@0.5": its kind and the number. Raises `InputError` for anything else."""
+def split_name(text: str) -> tuple[str, float | str | None]:
+    """A baseline as written, "h264", "h264@0.5" or "h264@int8": its kind, and a number or `INT8` if there is one.
+
+    Raises `InputError` for anything else.
+    """
     kind, _, number = text.partition("@")
+    if kind in CODECS and number == INT8:
+        return kind, INT8
     try:
         value = float(number) if number else None
     except ValueError:
@@ -134,8 +161,8 @@ def split_name(text: str) -> tuple[str, float | None]:
     if kind not in (*CODECS, "pca", "bicubic") or (value is not None and (value <= 0 or kind == "pca")):
         known = ", ".join((*CODECS, "pca", "bicubic"))
         raise InputError(
-            f"baseline {text!r}: expected one of {known}; codecs may say bits per pixel as h264@0.5, bicubic its "
-            "factor as bicubic@4"
+            f"baseline {text!r}: expected one of {known}; codecs may say bits per pixel as h264@0.5, or h264@int8 for "
+            "those of latents before entropy coding, bicubic its factor as bicubic@4"
         )
     return kind, value
 

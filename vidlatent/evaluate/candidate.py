@@ -34,7 +34,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Code:
-    """A coded clip: `latents` (1, C, t, h, w) of those that have any, `payload` of the others."""
+    """A coded clip: `latents` (1, C, t, h, w) of those that have any, `payload` of the others.
+
+    `seconds` is what coding alone took, of those that search for their setting first.
+    """
 
     shape: Shape
     values: int
@@ -42,6 +45,7 @@ class Code:
     latents: Tensor | None = None
     payload: Any = None
     note: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

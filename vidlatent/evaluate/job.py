@@ -16,7 +16,8 @@ Row = dict[str, Any]
 class Subject:
     """What is evaluated, in a form that goes to another process.
 
-    `kind` is "model" or a baseline's; `value` a codec's bits per pixel or a factor; `origin` where to load it from.
+    `kind` is "model" or a baseline's; `value` a codec's bits per pixel or a factor; `origin` where to load it from;
+    `matches` the candidate whose bits a codec is given, which are `rate` of its row.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Subject:
     origin: str = ""
     value: float | None = None
     matches: str | None = None
+    rate: str = "rate_bits_per_pixel"
 
 
 @dataclass(frozen=True)

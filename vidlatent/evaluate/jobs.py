@@ -14,7 +14,7 @@ from vidlatent.errors import InputError, VidlatentError
 from vidlatent.evaluate.candidate import Model, Shape
 from vidlatent.evaluate.frames import read_frames
 from vidlatent.evaluate.job import Job, Row
-from vidlatent.evaluate.loaders import load_candidate, load_distance, load_features
+from vidlatent.evaluate.loaders import load_candidate, load_distance, load_features, motion_of
 from vidlatent.evaluate.measure import measure_clip
 from vidlatent.evaluate.preview import Preview
 from vidlatent.evaluate.probe import latent_probe
@@ -71,7 +71,8 @@ def _measured(job: Job, preview: Preview) -> Row:
         windows.add(got, want)
 
     distance = load_distance(job.perceptual_net, job.perceptual_weights)
-    row, code = measure_clip(candidate, read, shape, distance=distance, on_pair=on_pair)
+    motion = motion_of(job.path, protocol.hash)
+    row, code = measure_clip(candidate, read, shape, distance=distance, on_pair=on_pair, motion=motion)
     if protocol.probe and code.latents is not None:
         row["latent_stride"] = round(shape.width / code.latents.shape[-1])
         write_tensors(job.file("latents", ".safetensors"), {"latents": code.latents}, {})

@@ -26,10 +26,16 @@ _INT8_BITS = 8
 class Quality:
     """Everything that is measured on frames beside frames, from runs of both, uint8 (T, H, W, 3)."""
 
-    def __init__(self, size: tuple[int, int], grid: Grid | None, distance: metrics.PerceptualDistance) -> None:
-        self._psnr, self._flicker, self._warped = metrics.PSNR(), metrics.Flicker(), metrics.WarpedError()
-        self._ssim = metrics.SSIM() if min(size) >= SMALLEST_FOR_SSIM else None
+    def __init__(
+        self,
+        size: tuple[int, int],
+        grid: Grid | None,
+        distance: metrics.PerceptualDistance,
+        motion: metrics.Motion | None = None,
+    ) -> None:
+        self._psnr, self._flicker, self._warped = metrics.PSNR(), metrics.Flicker(), metrics.WarpedError(motion)
         self._ms_ssim = metrics.MSSSIM() if min(size) >= SMALLEST_FOR_MS_SSIM else None
+        self._ssim = metrics.SSIM() if not self._ms_ssim and min(size) >= SMALLEST_FOR_SSIM else None
         self._perceptual = metrics.LPIPS(distance) if min(size) >= 32 else None
         self._group = metrics.GroupPSNR(grid.group, grid.first_frame) if grid else None
         cut = grid is not None and any(grid.borders)
@@ -59,7 +65,7 @@ class Quality:
         return {
             "psnr": self._psnr.compute(),
             "psnr_mean_over_frames": self._psnr.mean_over_frames(),
-            "ssim": self._ssim and self._ssim.compute(),
+            "ssim": self._ms_ssim.finest() if self._ms_ssim else self._ssim and self._ssim.compute(),
             "ms_ssim": self._ms_ssim and self._ms_ssim.compute(),
             "perceptual": self._perceptual and self._perceptual.compute(),
             "flicker": self._flicker.compute() if moving else None,
@@ -74,12 +80,18 @@ class Quality:
 
 
 def measure_clip(
-    candidate: Candidate, read: Read, shape: Shape, *, distance: metrics.PerceptualDistance, on_pair: OnPair
+    candidate: Candidate,
+    read: Read,
+    shape: Shape,
+    *,
+    distance: metrics.PerceptualDistance,
+    on_pair: OnPair,
+    motion: metrics.Motion | None = None,
 ) -> tuple[dict[str, Any], Code]:
     """Code a clip, decode it and compare, in slabs; `on_pair` sees every run of frames, reconstruction first."""
     coding, decoding = Meter(), Meter()
     code = coding.call(partial(candidate.encode, coding.outside(read()), shape))
-    quality = Quality((shape.height, shape.width), candidate.grid, distance)
+    quality = Quality((shape.height, shape.width), candidate.grid, distance, motion)
     for got, want in side_by_side(decoding.each(candidate.decode(code)), read()):
         quality.add(got, want)
         on_pair(got, want)
@@ -87,7 +99,7 @@ def measure_clip(
     row = quality.figures() | {
         "values_per_pixel": code.values / shape.pixels,
         "bits_per_pixel": code.bits / shape.pixels,
-        "encode_fps": shape.frames / max(coding.seconds, 1e-9),
+        "encode_fps": shape.frames / max(code.seconds or coding.seconds, 1e-9),
         "decode_fps": shape.frames / max(decoding.seconds, 1e-9),
         "peak_bytes": max(peaks) if peaks else None,
         "note": code.note,

@@ -19,7 +19,7 @@ METRIC_VERSIONS = {
     "ssim": "Wang 2004, RGB channels equally, valid windows, 1",
     "ms_ssim": "Wang 2003, RGB channels equally, valid windows, 1",
     "flicker": "mean |e(t+1) - e(t)|, 1",
-    "warped_error": "pyramidal Lucas-Kanade, soft mask, 1",
+    "warped_error": "pyramidal Lucas-Kanade of at most 576 pixels on the shorter side, soft mask, 2",
     "seam": "error gradient at slab borders over elsewhere, 1",
     "rate": "int8 of 5 sigma a channel, order-0 entropy, 1",
     "spectrum": "DCT-II of every 8th frame, 24 bands, 1",

@@ -17,6 +17,7 @@ from vidlatent.evaluate.protocol import Protocol, find_clips, identified
 from vidlatent.evaluate.results import check_pyarrow, summarize, write_results
 from vidlatent.evaluate.runner import (
     baseline_subjects,
+    by_clip,
     finished,
     model_subjects,
     phases,
@@ -125,9 +126,12 @@ def evaluate(
         if progress:
             progress(count, total)
 
-    first, matched = phases([job for job in jobs if (job.clip, job.subject.name) not in done])
-    run_jobs(first, settings.workers, on_row)
-    run_jobs(with_rates(matched, rows), settings.workers, on_row)
+    todo = [job for job in jobs if (job.clip, job.subject.name) not in done]
+    # One process ends with a clip before it begins another, and so finds its motion once.
+    for batch in by_clip(todo) if settings.workers == 1 else [todo]:
+        first, matched = phases(batch)
+        run_jobs(first, settings.workers, on_row)
+        run_jobs(with_rates(matched, rows), settings.workers, on_row)
     order = {name: index for index, (name, _) in enumerate(protocol.clips)}
     listed = sorted(rows.values(), key=lambda row: (order[row["clip"]], row["candidate"]))
     summary = summarize(listed, subjects, protocol, folder)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vidlatent.autoencoders import LatentSpec, load
 from vidlatent.errors import InputError
-from vidlatent.evaluate.baselines import CODECS, fit_pca, split_name
+from vidlatent.evaluate.baselines import CODECS, INT8, fit_pca, split_name
 from vidlatent.evaluate.frames import read_frames
 from vidlatent.evaluate.job import Job, Row, Subject
 from vidlatent.evaluate.jobs import failed_row, run_job
@@ -53,11 +53,14 @@ def baseline_subjects(
     protocol: Protocol,
     folder: Path,
 ) -> list[Subject]:
-    """Baselines as they were written; without a number they match the first model's bits, values or latent size."""
+    """Baselines as they were written; without a number they match the first model's bits, values or latent size.
+
+    Raises `InputError` for what is no baseline, and for what would match a model that is not there.
+    """
     subjects = []
     for text in texts:
         kind, value = split_name(text)
-        if value is None and (reference is None or spec is None):
+        if (value is None or value == INT8) and (reference is None or spec is None):
             raise InputError(f"baseline {text}: nothing to match without a --model; give a number as in {text}@0.5")
         if kind == "pca":
             assert spec is not None
@@ -67,11 +70,14 @@ def baseline_subjects(
                 assert spec is not None
                 stride = spec.stride[0] * spec.stride[1] * spec.stride[2]
                 value = (3 * stride / spec.channels) ** 0.5
-            subjects.append(Subject(text, kind, f"bicubic {value:.6g}", value=value))
+            subjects.append(Subject(text, kind, f"bicubic {value:.6g}", value=float(value)))
+        elif isinstance(value, float):
+            subjects.append(Subject(text, kind, f"{kind} at {value:g} bits per pixel", value=value))
         else:
-            matched = None if value is not None or reference is None else reference.name
-            origin = f"{value:g} bits per pixel" if reference is None or value is not None else reference.fingerprint
-            subjects.append(Subject(text, kind, f"{kind} at {origin}", value=value, matches=matched))
+            assert reference is not None
+            subject = Subject(text, kind, f"{kind} at {reference.fingerprint}", matches=reference.name)
+            uncoded = replace(subject, fingerprint=f"{subject.fingerprint}, {INT8}", rate="int8_bits_per_pixel")
+            subjects.append(uncoded if value == INT8 else subject)
     return subjects
 
 
@@ -132,6 +138,12 @@ def _in_pool(jobs: Sequence[Job], workers: int, work: Work) -> Iterator[tuple[in
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, nothing more is begun
 
 
+def by_clip(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs of each clip, in the order in which clips come."""
+    clips = dict.fromkeys(job.clip for job in jobs)
+    return [[job for job in jobs if job.clip == clip] for clip in clips]
+
+
 def phases(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Jobs that stand alone, and codecs that match the bits of a row among those."""
     matched = [job for job in jobs if job.subject.kind in CODECS and job.subject.value is None]
@@ -141,6 +153,5 @@ def phases(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
 def with_rates(jobs: Sequence[Job], rows: dict[tuple[str, str], Row]) -> list[Job]:
     """Codecs told how many bits per pixel to match on their clip; None where the model failed on it."""
     return [
-        replace(job, rate=rows.get((job.clip, job.subject.matches or ""), {}).get("rate_bits_per_pixel"))
-        for job in jobs
+        replace(job, rate=rows.get((job.clip, job.subject.matches or ""), {}).get(job.subject.rate)) for job in jobs
     ]

@@ -5,6 +5,7 @@ from vidlatent.metrics.features import I3D as I3D
 from vidlatent.metrics.features import RandomFeatures as RandomFeatures
 from vidlatent.metrics.features import VideoMAE as VideoMAE
 from vidlatent.metrics.features import load_extractor as load_extractor
+from vidlatent.metrics.flow import Motion as Motion
 from vidlatent.metrics.flow import optical_flow as optical_flow
 from vidlatent.metrics.flow import warp as warp
 from vidlatent.metrics.frechet import FVD as FVD

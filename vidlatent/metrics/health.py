@@ -71,7 +71,7 @@ class Spectrum(Accumulator):
         H, W = frames.shape[3:]
         planes = frames.detach().double()
         planes = planes / planes.std((0, 2, 3, 4), keepdim=True, correction=0).clamp_min(1e-12)
-        coefficients = (_dct(H) @ planes.cpu() @ _dct(W).T).square().mean((0, 1, 2))
+        coefficients = _dct(_dct(planes.cpu()).mT).mT.square().mean((0, 1, 2))
         across, down = torch.arange(W) / W, torch.arange(H) / H
         radius = (down[:, None] ** 2 + across**2).sqrt() / math.sqrt(2)
         radius[0, 0] = -1  # the mean is no frequency
@@ -93,12 +93,19 @@ class Spectrum(Accumulator):
         return float(power[len(power) // 2 :].sum() / power.sum())
 
 
-def _dct(size: int) -> Tensor:
-    """The orthonormal DCT-II as a matrix (frequency, position)."""
-    position, frequency = torch.arange(size).double(), torch.arange(size).double()[:, None]
-    matrix = torch.cos(math.pi * (position + 0.5) * frequency / size) * math.sqrt(2 / size)
-    matrix[0] /= math.sqrt(2)
-    return matrix
+def _dct(signal: Tensor) -> Tensor:
+    """The orthonormal DCT-II along the last axis: a Fourier transform of the even places, then the odd ones backwards.
+
+    Makhoul 1980 (doi:10.1109/TASSP.1980.1163351); a matrix of cosines would take a minute for a second of 4K.
+    """
+    size = signal.shape[-1]
+    places = torch.arange(size)
+    half = torch.fft.rfft(signal[..., torch.cat([places[::2], places[1::2].flip(0)])])
+    half = half * torch.exp(-1j * math.pi * places[: size // 2 + 1].to(signal.dtype) / (2 * size))
+    rest = half.imag[..., 1 : (size + 1) // 2].flip(-1)
+    coefficients = torch.cat([half.real, -rest], -1) * math.sqrt(2 / size)
+    coefficients[..., 0] /= math.sqrt(2)
+    return coefficients
 
 
 def scale_error(encode: Map, video: Tensor) -> float:

@@ -16,23 +16,25 @@ class PatchPCA:
     """Principal components of patches of (t, h, w) pixels, fitted clip by clip.
 
     The first frame of a clip is a patch of its own, repeated t times, as in a causal autoencoder of the same stride.
-    Call `add` for every clip (B, 3, T, H, W), T = 1 + k * t, H and W multiples of h and w, then `solve`.
+    Call `add` for every clip (B, 3, T, H, W), T = 1 + k * t, H and W multiples of h and w, then `solve`. A clip may
+    come in runs of frames: `first=False` goes on where another has ended, T = k * t.
     """
 
     def __init__(self, patch: tuple[int, int, int], components: int) -> None:
         self.patch, self.components = patch, components
-        self._fold, self._unfold = SpaceToDepth(patch, before=patch[0] - 1), DepthToSpace(patch)
+        self._fold, self._unfold = SpaceToDepth(patch), DepthToSpace(patch)
+        self._fold_first = SpaceToDepth(patch, before=patch[0] - 1)
         size = 3 * patch[0] * patch[1] * patch[2]
         self._count, self._sum = 0, torch.zeros(size, dtype=torch.double)
         self._products = torch.zeros(size, size, dtype=torch.double)
         self.mean, self.basis, self.scale = torch.empty(0), torch.empty(0), torch.empty(0)
 
-    def _patches(self, video: Tensor) -> Tensor:
-        return self._fold(video).permute(0, 2, 3, 4, 1)
+    def _patches(self, video: Tensor, first: bool) -> Tensor:
+        return (self._fold_first if first else self._fold)(video).permute(0, 2, 3, 4, 1)
 
-    def add(self, video: Tensor) -> None:
+    def add(self, video: Tensor, *, first: bool = True) -> None:
         """Take a clip's patches into the covariance."""
-        rows = self._patches(video).flatten(0, 3)
+        rows = self._patches(video, first).flatten(0, 3)
         self._count += len(rows)
         self._sum += rows.sum(0, dtype=torch.double)
         self._products += (rows.T @ rows).double()
@@ -45,14 +47,15 @@ class PatchPCA:
         self.mean, self.basis, self.scale = mean.float(), vectors[:, order].float(), values[order].sqrt().float()
         return self
 
-    def encode(self, video: Tensor) -> Tensor:
+    def encode(self, video: Tensor, *, first: bool = True) -> Tensor:
         """Codes (B, components, t, h, w) of a clip."""
-        return ((self._patches(video) - self.mean) @ self.basis).permute(0, 4, 1, 2, 3)
+        return ((self._patches(video, first) - self.mean) @ self.basis).permute(0, 4, 1, 2, 3)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Tensor, *, first: bool = True) -> Tensor:
         """The clip of codes (B, components, t, h, w), clamped to [-1, 1]."""
         patches = codes.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean
-        return self._unfold(patches.permute(0, 4, 1, 2, 3))[:, :, self.patch[0] - 1 :].clamp(-1.0, 1.0)
+        video = self._unfold(patches.permute(0, 4, 1, 2, 3)).clamp(-1.0, 1.0)
+        return video[:, :, self.patch[0] - 1 :] if first else video
 
     def reconstruct(self, video: Tensor) -> Tensor:
         """Code a clip and decode it again, clamped to [-1, 1]."""

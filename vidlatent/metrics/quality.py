@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vidlatent.metrics.accumulator import Accumulator, check_clips
+from vidlatent.metrics.bands import bands
 
 RANGE = 2.0
 SMALLEST_ERROR = 1e-20
@@ -23,9 +24,16 @@ def frame_psnr(got: Tensor, want: Tensor) -> Tensor:
 
 
 def frame_errors(got: Tensor, want: Tensor) -> Tensor:
-    """Mean squared error (B, T) in float64, a frame at a time so that no second clip of doubles is held."""
+    """Mean squared error (B, T) in float64, a band at a time so that no second clip of doubles is held."""
     pairs = zip(got.unbind(2), want.unbind(2), strict=True)
-    return torch.stack([(x.double() - y.double()).square().mean((1, 2, 3)) for x, y in pairs], 1)
+    return torch.stack([_squared_error(x, y) for x, y in pairs], 1) / got[0, :, 0].numel()
+
+
+def _squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """Of pictures (B, C, H, W), summed to (B,)."""
+    rows = bands(x.shape[2], x[:, :, 0].numel())
+    parts = [(x[:, :, band].double() - y[:, :, band].double()).square().sum((1, 2, 3)) for band in rows]
+    return torch.stack(parts).sum(0)
 
 
 def decibels(mean_squared_error: float) -> float:

@@ -19,13 +19,14 @@ from torch.nn.functional import avg_pool2d
 
 from vidlatent.errors import InputError
 from vidlatent.metrics.accumulator import Accumulator, check_clips
+from vidlatent.metrics.bands import bands
 from vidlatent.metrics.quality import RANGE
 
 _C1, _C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 _WINDOW, _SIGMA = 11, 1.5
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_FOR_SSIM = _WINDOW
-SMALLEST_FOR_MS_SSIM = (_WINDOW - 1) * 2 ** (len(_EXPONENTS) - 1) + 1
+SMALLEST_FOR_MS_SSIM = _WINDOW * 2 ** (len(_EXPONENTS) - 1)
 
 
 def ssim(got: Tensor, want: Tensor) -> float:
@@ -47,24 +48,42 @@ def frame_ssim(got: Tensor, want: Tensor) -> Tensor:
 
 
 def frame_ms_ssim(got: Tensor, want: Tensor) -> Tensor:
-    """MS-SSIM of each frame of clips (B, C, T, H, W): (B, T). Raises `InputError` for frames smaller than 161x161."""
+    """MS-SSIM of each frame of clips (B, C, T, H, W): (B, T). Raises `InputError` for frames smaller than 176x176."""
+    return _both(got, want)[1]
+
+
+def _both(got: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM and MS-SSIM of each frame: the first is the finest scale of the second."""
     _check_size(got, want, SMALLEST_FOR_MS_SSIM, "MS-SSIM")
-    return torch.stack([_multiscale(x, y) for x, y in zip(got.unbind(2), want.unbind(2), strict=True)], 1)
+    pairs = [_multiscale(x, y) for x, y in zip(got.unbind(2), want.unbind(2), strict=True)]
+    finest, product = zip(*pairs, strict=True)
+    return torch.stack(finest, 1), torch.stack(product, 1)
 
 
-def _multiscale(x: Tensor, y: Tensor) -> Tensor:
-    product = torch.ones(len(x), dtype=torch.double, device=x.device)
-    for level, exponent in enumerate(_EXPONENTS):
-        whole, contrast = _similarity(x, y)
-        last = level == len(_EXPONENTS) - 1
-        product = product * (whole if last else contrast).clamp_min(0) ** exponent
-        if not last:
-            x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
-    return product
+def _multiscale(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    scales = [_similarity(x, y)]
+    for _ in _EXPONENTS[1:]:
+        x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
+        scales.append(_similarity(x, y))
+    factors = [*(contrast for _, contrast in scales[:-1]), scales[-1][0]]
+    powers = [factor.clamp_min(0) ** exponent for factor, exponent in zip(factors, _EXPONENTS, strict=True)]
+    return scales[0][0], torch.stack(powers).prod(0)
 
 
 def _similarity(got: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
     """Means (B,) of SSIM and of its contrast-structure factor, of pictures (B, C, H, W)."""
+    height, more = got.shape[2] - _WINDOW + 1, _WINDOW - 1
+    whole, contrast = (torch.zeros(len(got), dtype=torch.double, device=got.device) for _ in range(2))
+    for band in bands(height, got[:, :, 0].numel()):
+        rows = slice(band.start, band.stop + more)
+        parts = _band_similarity(got[:, :, rows], want[:, :, rows])
+        whole, contrast = (total + part for total, part in zip((whole, contrast), parts, strict=True))
+    count = got.shape[1] * height * (got.shape[3] - more)
+    return whole / count, contrast / count
+
+
+def _band_similarity(got: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums (B,) over a band of pictures."""
     x, y = (picture.to(torch.float32) for picture in (got, want))
     mean_x, mean_y, xx, yy, xy = (_blur(signal) for signal in (x, y, x * x, y * y, x * y))
     covariance = xy - mean_x * mean_y
@@ -73,7 +92,7 @@ def _similarity(got: Tensor, want: Tensor) -> tuple[Tensor, Tensor]:
     x, y = mean_x + 1, mean_y + 1
     luminance = (2 * x * y + _C1) / (x * x + y * y + _C1)
     contrast = (2 * covariance + _C2) / (variances + _C2)
-    return (luminance * contrast).double().mean((1, 2, 3)), contrast.double().mean((1, 2, 3))
+    return (luminance * contrast).double().sum((1, 2, 3)), contrast.double().sum((1, 2, 3))
 
 
 def _blur(pictures: Tensor) -> Tensor:
@@ -100,11 +119,9 @@ def _check_size(got: Tensor, want: Tensor, smallest: int, name: str) -> None:
 class SSIM(Accumulator):
     """SSIM of clips that come in slabs: `update` with each, `compute` at any time."""
 
-    _frames = staticmethod(frame_ssim)
-
     def update(self, got: Tensor, want: Tensor) -> Tensor:
         """Take in clips (B, C, T, H, W) in [-1, 1] and return the values of their frames (B, T)."""
-        frames = self._frames(got, want)
+        frames = frame_ssim(got, want)
         self._add("sum", float(frames.sum()))
         self._add("frames", frames.numel())
         return frames
@@ -114,7 +131,24 @@ class SSIM(Accumulator):
         return self._mean("sum", "frames")
 
 
-class MSSSIM(SSIM):
-    """MS-SSIM of clips that come in slabs: `update` with each, `compute` at any time."""
+class MSSSIM(Accumulator):
+    """MS-SSIM of clips that come in slabs: `update` with each, `compute` at any time.
 
-    _frames = staticmethod(frame_ms_ssim)
+    The finest of its scales is SSIM, `finest()`: who wants both measures once.
+    """
+
+    def update(self, got: Tensor, want: Tensor) -> Tensor:
+        """Take in clips (B, C, T, H, W) in [-1, 1] and return the values of their frames (B, T)."""
+        finest, frames = _both(got, want)
+        self._add("finest", float(finest.sum()))
+        self._add("sum", float(frames.sum()))
+        self._add("frames", frames.numel())
+        return frames
+
+    def compute(self) -> float:
+        """Mean over all frames so far. Raises `InputError` if there are none."""
+        return self._mean("sum", "frames")
+
+    def finest(self) -> float:
+        """SSIM: the mean over all frames so far. Raises `InputError` if there are none."""
+        return self._mean("finest", "frames")

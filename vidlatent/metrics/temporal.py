@@ -19,7 +19,8 @@ from torch import Tensor
 
 from vidlatent.errors import InputError
 from vidlatent.metrics.accumulator import Accumulator, FramePairs, check_clips
-from vidlatent.metrics.flow import optical_flow, warp
+from vidlatent.metrics.bands import bands
+from vidlatent.metrics.flow import Motion, enlarge, warp
 from vidlatent.metrics.quality import decibels, frame_errors
 
 _LEVELS = 127.5
@@ -44,9 +45,10 @@ class Flicker(FramePairs):
     """Mean absolute error of frame differences, in levels of 255."""
 
     def _measure(self, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], index: int) -> None:  # noqa: ARG002
-        change = (after[0] - after[1]).double() - (before[0] - before[1]).double()
-        self._add("sum", float(change.abs().sum()) * _LEVELS)
-        self._add("values", change.numel())
+        for rows in bands(after[0].shape[2], after[0][:, :, 0].numel()):
+            late, early = ((got[:, :, rows] - want[:, :, rows]).double() for got, want in (after, before))
+            self._add("sum", float((late - early).abs().sum()) * _LEVELS)
+        self._add("values", after[0].numel())
 
     def compute(self) -> float:
         """The mean over all pairs of frames so far. Raises `InputError` if there are none."""
@@ -57,16 +59,26 @@ class WarpedError(FramePairs):
     """RMS change of a reconstruction along the motion of the original, in levels of 255.
 
     The original has such a change too, `reference()`: what is above it is the reconstruction's.
+
+    Args:
+        motion: Of the one clip that is measured, where others are measured beside it (not part of the state).
     """
 
-    def _measure(self, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], index: int) -> None:  # noqa: ARG002
-        flow = optical_flow(after[1], before[1])
-        own = (after[1] - warp(before[1], flow)).double() / 2
-        mask = torch.exp(-_SHARPNESS * own.square().sum(1, keepdim=True))
-        change = (after[0] - warp(before[0], flow)).double() / 2
-        self._add("got", float((mask * change.square()).sum()))
-        self._add("want", float((mask * own.square()).sum()))
-        self._add("mask", float(mask.sum()) * own.shape[1])
+    def __init__(self, motion: Motion | None = None) -> None:
+        super().__init__()
+        self._motion = motion or Motion(most_bytes=0)
+
+    def _measure(self, before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], index: int) -> None:
+        flow = enlarge(self._motion.into(index, after[1], before[1]), after[1].shape[-2:])
+        for rows in bands(flow.shape[-2], after[1][:, :, 0].numel()):
+            got, want = (
+                (frame[:, :, rows] - warp(earlier, flow[:, :, rows], rows.start)).double() / 2
+                for frame, earlier in zip(after, before, strict=True)
+            )
+            mask = torch.exp(-_SHARPNESS * want.square().sum(1, keepdim=True))
+            self._add("got", float((mask * got.square()).sum()))
+            self._add("want", float((mask * want.square()).sum()))
+            self._add("mask", float(mask.sum()) * want.shape[1])
 
     def compute(self) -> float:
         """RMS over all pairs of frames so far. Raises `InputError` if there are none."""

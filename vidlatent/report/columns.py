@@ -47,6 +47,7 @@ COLUMNS = (
     Column("warped_error", "Warped error", "levels", "low", 2, "RMS change along the motion of the original"),
     Column("seam", "Seam", "x", "low", 2, "Change of the error at slab borders over that elsewhere; 1 is invisible"),
     Column("values_per_pixel", "Numbers per pixel", "", None, 4, "Latent numbers for each pixel of the video"),
+    Column("int8_bits_per_pixel", "Bits, uncoded", "", "low", 3, "Latents as int8 before entropy coding, per pixel"),
     Column("rate_bits_per_pixel", "Bits per pixel", "", "low", 3, "Latents as entropy-coded int8; a codec's file"),
     Column("rate_psnr", "PSNR at these bits", "dB", "high", 2, "Decoded from the int8 latents; as it is for codecs"),
     Column("encode_fps", "Encode", "fps", "high", 1, "Frames per second, reading and measuring not counted"),
