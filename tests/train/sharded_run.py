@@ -1,4 +1,7 @@
-"""`vidlatent train` under FSDP on CPUs. accelerate grants FSDP to accelerators alone, so it is told otherwise."""
+"""`vidlatent train` under FSDP or DeepSpeed on CPUs. accelerate grants both to GPUs alone, so it is told otherwise.
+
+What `accelerate launch` says of DeepSpeed comes in the environment.
+"""
 
 import os
 import sys
@@ -24,7 +27,14 @@ def make_sharded(config: Any) -> Any:
     return accelerator
 
 
+def processes_on_cpus(*_: Any) -> tuple[str, DistributedType]:
+    """How accelerate reaches other processes."""
+    return "gloo", DistributedType.MULTI_CPU
+
+
 if __name__ == "__main__":
-    if os.environ.get("SHARDED") == "1":
+    if os.environ["SHARDED"] == "FSDP2":
         loop.make_accelerator = make_sharded
+    elif os.environ["SHARDED"] == "DeepSpeed":
+        PartialState._prepare_backend = processes_on_cpus
     run(sys.argv[1], sys.argv[2:], show=print)

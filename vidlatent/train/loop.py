@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vidlatent.errors import VidlatentError
 from vidlatent.train import checkpoints
-from vidlatent.train._accelerate import check_can_hold, gathered, make_accelerator, make_shardable, seed_all
+from vidlatent.train._accelerate import check_can_hold, gathered, make_accelerator, prepare, seed_all
 from vidlatent.train.average import Average
 from vidlatent.train.optimizers import make_optimizer
 from vidlatent.train.progress import Progress, Recorder
@@ -118,9 +118,8 @@ class _Loop:
         check_can_hold(self.accelerator, len(parts))
         models, optimizers = {}, {}
         for name, part in parts.items():
-            make_shardable(self.accelerator, part.module)
             optimizer = make_optimizer(part.module, part.optimizer)
-            models[name], optimizers[name] = self.accelerator.prepare(part.module, optimizer)
+            models[name], optimizers[name] = prepare(self.accelerator, part.module, optimizer, part.optimizer)
             if part.averaged and self.config.average and name not in self.averages:
                 self.averages[name] = Average(part.module, self.config.average)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
