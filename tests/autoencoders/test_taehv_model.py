@@ -66,6 +66,7 @@ def test_published_sizes() -> None:
         "taeos-1.3": 11_315_539,
         "taeltx-2": 11_759_728,
         "taeltx-2.3": 11_759_728,
+        "taeltx-2.3-wide": 30_173_104,
     }
     assert {ae.exactness for ae in built.values()} == {"single pass"}
     assert built["taew-2.1"].latent_spec.stride == (4, 8, 8)

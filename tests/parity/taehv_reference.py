@@ -70,14 +70,16 @@ def _super(weights: Weights, config: TAEHVConfig, latents: Tensor) -> Tensor:
 
 def _conv(weights: Weights, name: str, x: Tensor, stride: int = 1) -> Tensor:
     kernel = weights[f"{name}.weight"]
-    return F.conv2d(x, kernel, weights.get(f"{name}.bias"), stride, kernel.shape[-1] // 2)
+    groups = x.shape[1] // kernel.shape[1]
+    return F.conv2d(x, kernel, weights.get(f"{name}.bias"), stride, kernel.shape[-1] // 2, groups=groups)
 
 
 def _blocks(weights: Weights, side: str, first: int, config: TAEHVConfig, x: Tensor) -> Tensor:
+    layers = (0, 2, 4, 6) if side == "decoder" and config.decoder == "wide" else (0, 2, 4)
     for index in range(first, first + config.num_blocks):
         before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
         y = torch.cat([x, before], 1)
-        for layer in (0, 2, 4):
+        for layer in layers:
             y = _conv(weights, f"{side}.{index}.conv.{layer}", F.relu(y) if layer else y)
         x = F.relu(y + x)
     return x

@@ -75,14 +75,15 @@ def test_models_are_equal(preset: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_published_width_is_equal(tmp_path: Path) -> None:
-    values = adapter("dc-ae").write_config(CATALOG["dc-ae-f32c32-sana"].config)
+@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-lite-f32c32-sana", "dc-ae-1.5-f32c128"])
+def test_the_published_width_is_equal(preset: str, tmp_path: Path) -> None:
+    values = adapter("dc-ae").write_config(CATALOG[preset].config)
     theirs = randomise(AutoencoderDC(**{k: v for k, v in values.items() if k[0] != "_"}))
     assert_equal_models(ours_of(theirs, tmp_path), theirs, noise(3, 1, 64, 96), 1e-5)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-f32c32"])
+@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-f32c32", "dc-ae-1.5-f32c128"])
 def test_in_double_only_the_order_of_summation_differs(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,13 +117,13 @@ def test_any_clip_comes_back_in_its_own_shape() -> None:
     torch.testing.assert_close(ae.normalize(posterior.mean), posterior.mean * 0.4538)
 
 
-@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-f32c32"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_files_go_both_ways(preset: str, tmp_path: Path) -> None:
     assert_files_go_both_ways(reference(preset), tmp_path)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-f32c32"])
+@pytest.mark.parametrize("preset", ["dc-ae-f32c32-sana", "dc-ae-f32c32", "dc-ae-1.5-f32c128"])
 def test_the_authors_names_are_those_that_diffusers_converts(preset: str, tmp_path: Path) -> None:
     theirs = reference(preset)
     ours = ours_of(theirs, tmp_path / "folder")
@@ -159,7 +160,7 @@ def test_contradicting_fields_are_refused(fields: dict, said: str) -> None:
 
 
 def test_other_architectures_are_refused() -> None:
-    with pytest.raises(ModelError, match="decoder_conv_act_fn is 'silu', only 'relu' is supported"):
-        adapter("dc-ae").read_config({"decoder_conv_act_fn": "silu"}, "config.json")
+    with pytest.raises(ModelError, match="out_activation"):
+        adapter("dc-ae").read_config({"decoder_conv_act_fn": "gelu"}, "config.json")
     with pytest.raises(ModelError, match="encoder_blocks"):
         adapter("dc-ae").read_config({"encoder_block_types": "MambaBlock"}, "config.json")

@@ -100,10 +100,35 @@ def test_keys_and_shapes_of_the_larger_decoder() -> None:
         assert shapes[name] == shape, name
 
 
+def test_keys_and_shapes_of_the_wide_decoder() -> None:
+    config = CATALOG["taeltx-2.3-wide"].config
+    links = adapter("taehv").links(config, shapes_of(without_weights("taehv", config)), "original")
+    shapes = {link.theirs: link.their_shape for link in links if link.theirs.startswith("decoder.")}
+    assert len(shapes) == 2 + 3 * (3 * 8 + 2) + 2
+    for name, shape in {
+        "decoder.1.weight": (1024, 128, 3, 3),
+        "decoder.3.conv.0.weight": (1024, 2048, 1, 1),
+        "decoder.5.conv.2.weight": (1024, 64, 3, 3),
+        "decoder.5.conv.4.weight": (1024, 1024, 1, 1),
+        "decoder.9.conv.6.bias": (512,),
+        "decoder.19.conv.weight": (512, 256, 1, 1),
+        "decoder.20.weight": (64, 256, 3, 3),
+        "decoder.22.weight": (48, 64, 3, 3),
+    }.items():
+        assert shapes[name] == shape, name
+
+
 @pytest.mark.parametrize("axes", ALL_AXES)
 def test_runs_stream_exactly(axes: tuple[int, ...]) -> None:
     ae = build("taeh3", encoder_width=8, decoder_widths=(8, 8, 8, 8), num_blocks=1, patch_size=1, latent_channels=3)
     assert_trees_stream(ae, (40, 16, 8), (12, 3, 2), axes)
+
+
+@pytest.mark.parametrize("axes", ALL_AXES)
+def test_the_wide_decoder_streams_exactly(axes: tuple[int, ...]) -> None:
+    widths = {"encoder_width": 8, "decoder_widths": (128, 64, 8, 8), "num_blocks": 1}
+    ae = build("taeltx-2.3-wide", **widths, patch_size=1, latent_channels=3)
+    assert_trees_stream(ae, (9, 16, 8), (3, 4, 2), axes)
 
 
 @pytest.mark.parametrize("axes", ALL_AXES)

@@ -13,7 +13,15 @@ from vidlatent.autoencoders.base import Autoencoder
 from vidlatent.autoencoders.cogvideox.config import COGVIDEOX_2B, COGVIDEOX_5B
 from vidlatent.autoencoders.cosmos import config as cosmos
 from vidlatent.autoencoders.cosmos import image as cosmos_image
-from vidlatent.autoencoders.dc_ae.config import F32C32, F32C32_SANA, F64C128, F128C512
+from vidlatent.autoencoders.dc_ae.config import (
+    F32C32,
+    F32C32_LITE,
+    F32C32_SANA,
+    F32C128_15,
+    F64C128,
+    F64C128_15,
+    F128C512,
+)
 from vidlatent.autoencoders.dc_ae_v import model as dc_ae_v
 from vidlatent.autoencoders.dc_ae_video.model import VideoDCAEConfig
 from vidlatent.autoencoders.families import FAMILIES
@@ -61,6 +69,7 @@ CATALOG: dict[str, Entry] = {
     "taew-2.2": Entry("taehv", taehv.TAEW_22, "MIT"),
     "taeltx-2": Entry("taehv", taehv.TAELTX_2, "MIT"),
     "taeltx-2.3": Entry("taehv", taehv.TAELTX_2, "MIT"),
+    "taeltx-2.3-wide": Entry("taehv", taehv.TAELTX_23_WIDE, "MIT"),
     "taeh3": Entry("taehv", taehv.TAEH3, "MIT"),
     "taehv-1.5-super": Entry("taehv", taehv.TAEHV_15_SUPER, "MIT"),
     "taew-2.2-super": Entry("taehv", taehv.TAEW_22_SUPER, "MIT"),
@@ -76,6 +85,9 @@ CATALOG: dict[str, Entry] = {
     "dc-ae-f32c32": Entry("dc-ae", F32C32, "see model card"),
     "dc-ae-f64c128": Entry("dc-ae", F64C128, "see model card"),
     "dc-ae-f128c512": Entry("dc-ae", F128C512, "see model card"),
+    "dc-ae-lite-f32c32-sana": Entry("dc-ae", F32C32_LITE, "see model card"),
+    "dc-ae-1.5-f32c128": Entry("dc-ae", F32C128_15, "see model card"),
+    "dc-ae-1.5-f64c128": Entry("dc-ae", F64C128_15, "see model card"),
     "cogvideox-2b": Entry("cogvideox", COGVIDEOX_2B, "Apache-2.0"),
     "cogvideox-5b": Entry("cogvideox", COGVIDEOX_5B, "CogVideoX License"),
     "cosmos-1.0": Entry("cosmos", cosmos.CV_8X8X8, "NVIDIA Open Model License"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vidlatent.autoencoders.spec import LatentSpec
@@ -21,7 +21,8 @@ class DCAEConfig:
 
     Between two levels space is halved, also where the finest has no blocks. Level `i` has `*_depths[i]` blocks of
     `*_blocks[i]`; those with attention take `*_scales[i]`, kernels of which queries, keys and values are aggregated
-    besides. Decoder blocks may differ in norm and activation. A diffusion model is fed `latents * scaling_factor`.
+    besides. Decoder blocks may differ in norm and activation; `out_activation` is the one behind all of them. Shortcuts
+    into the latents and out of them may be missing. A diffusion model is fed `latents * scaling_factor`.
     Raises `ModelError` where the fields contradict each other.
     """
 
@@ -39,6 +40,9 @@ class DCAEConfig:
     decoder_activations: Activation | tuple[Activation, ...] = "silu"
     down: Down = "Conv"
     up: Up = "interpolate"
+    out_activation: Activation = "relu"
+    encoder_shortcut: bool = True
+    decoder_shortcut: bool = True
     scaling_factor: float = 0.41407
 
     def __post_init__(self) -> None:
@@ -51,8 +55,11 @@ class DCAEConfig:
         for name, depths in (("encoder_depths", self.encoder_depths), ("decoder_depths", self.decoder_depths)):
             if min(depths[0], *(depth - 1 for depth in depths[1:])) < 0:
                 raise ModelError(f"{name} {depths}: only the first level may have no blocks")
-        for name, widths in (("encoder_widths", self.encoder_widths), ("decoder_widths", self.decoder_widths)):
-            if widths[-1] % self.latent_channels:
+        for name, widths, shortcut in (
+            ("encoder_widths", self.encoder_widths, self.encoder_shortcut),
+            ("decoder_widths", self.decoder_widths, self.decoder_shortcut),
+        ):
+            if shortcut and widths[-1] % self.latent_channels:
                 raise ModelError(f"{name} end with {widths[-1]}, no multiple of {self.latent_channels} latent channels")
         if not self.scaling_factor:
             raise ModelError("scaling_factor must not be 0")
@@ -91,6 +98,29 @@ def _mix(latent_channels: int, coarse_widths: tuple[int, ...], scaling_factor: f
     )
 
 
+def _structured(coarse_widths: tuple[int, ...]) -> DCAEConfig:
+    """The published models of version 1.5 (arXiv:2508.00413), of one kind of block."""
+    widths = (128, 256, 512, *coarse_widths)
+    depths = (0, 5, 10, *(4,) * len(coarse_widths))
+    return DCAEConfig(
+        latent_channels=128,
+        encoder_widths=widths,
+        decoder_widths=widths,
+        encoder_blocks="ResBlock",
+        decoder_blocks="ResBlock",
+        encoder_depths=depths,
+        decoder_depths=depths,
+        encoder_scales=((),) * len(widths),
+        decoder_scales=((),) * len(widths),
+        down="pixel_unshuffle",
+        up="pixel_shuffle",
+        out_activation="silu",
+        encoder_shortcut=False,
+        decoder_shortcut=False,
+        scaling_factor=1.0,
+    )
+
+
 F32C32_SANA = DCAEConfig()
 """32x32 with 32 channels, 312 million parameters: Sana's."""
 
@@ -102,3 +132,17 @@ F64C128 = _mix(128, (512, 1024, 1024, 2048), 0.4538)
 
 F128C512 = _mix(512, (512, 1024, 1024, 2048, 2048), 0.3620)
 """128x128 with 512 channels, 1.12 billion parameters."""
+
+F32C32_LITE = replace(
+    F32C32_SANA,
+    decoder_blocks="ResBlock",
+    decoder_depths=(0, 3, 5, 4, 4, 4),
+    decoder_scales=((),) * 6,
+    up="pixel_shuffle",
+    out_activation="silu",
+)
+"""Sana's with a lighter decoder."""
+
+F32C128_15 = _structured((512, 1024, 1024))
+F64C128_15 = _structured((512, 1024, 1024, 1024))
+"""Version 1.5, whose first channels hold the structure."""

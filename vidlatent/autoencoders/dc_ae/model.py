@@ -1,7 +1,8 @@
 """DC-AE (Chen et al., arXiv:2410.10733): residual autoencoding, with linear attention on the coarse levels.
 
-Every step between two grids has a shortcut that moves pixels to channels, or back, without weights. Images only: a clip
-is encoded and decoded frame by frame, with nothing remembered along T. The bottleneck is deterministic.
+Every step between two grids has a shortcut that moves pixels to channels, or back, without weights. Version 1.5
+(arXiv:2508.00413) has no attention, and no shortcuts into and out of the latents. Images only: a clip is encoded and
+decoded frame by frame, with nothing remembered along T. The bottleneck is deterministic.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ def _encoder(config: DCAEConfig) -> Chain:
         step = [_halve(width, widths[index + 1], config)] if index < last and depth else []
         levels.append(Chain(*blocks, *step))
     first = _conv(3, widths[0]) if depths[0] else _halving(3, widths[1], config)
+    out = _conv(widths[-1], config.latent_channels)
     return named(
         fit=Fit(config.spec.stride, single_first=False),
         conv_in=first,
         levels=Chain(*levels),
-        conv_out=Residual(_conv(widths[-1], config.latent_channels), _average(widths[-1], config.latent_channels)),
+        conv_out=Residual(out, _average(widths[-1], config.latent_channels)) if config.encoder_shortcut else out,
     )
 
 
@@ -58,11 +60,12 @@ def _decoder(config: DCAEConfig) -> Chain:
         blocks = [_block(kind, width, config.head_dim, scales, *look) for _ in range(depths[index])]
         levels.append(Chain(*step, *blocks))
     finest = widths[0] if depths[0] else widths[1]
+    first = _conv(config.latent_channels, widths[-1])
     return named(
-        conv_in=Residual(_conv(config.latent_channels, widths[-1]), _repeat(config.latent_channels, widths[-1])),
+        conv_in=Residual(first, _repeat(config.latent_channels, widths[-1])) if config.decoder_shortcut else first,
         levels=Chain(*levels),
         norm_out=AffinePixelNorm(finest),
-        relu=ReLU(),
+        activation=_activation(config.out_activation),
         conv_out=_conv(finest, 3) if depths[0] else _doubling(finest, 3, config),
     )
 
@@ -80,7 +83,7 @@ def _block(
     return Residual(
         named(
             conv1=_conv(width, width),
-            activation=SiLU() if activation == "silu" else ReLU(),
+            activation=_activation(activation),
             conv2=_conv(width, width, bias=False),
             norm=_norm(norm, width),
         )
@@ -117,6 +120,10 @@ def _gated_conv(width: int) -> Chain:
         conv_point=Conv3d(hidden, width, bias=False),
         norm=AffinePixelNorm(width),
     )
+
+
+def _activation(kind: Activation) -> Sweepable:
+    return SiLU() if kind == "silu" else ReLU()
 
 
 def _norm(kind: Norm, width: int) -> Sweepable:

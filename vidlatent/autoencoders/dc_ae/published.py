@@ -36,14 +36,12 @@ _KEYS = ConfigKeys(
         "decoder_act_fns": "decoder_activations",
         "downsample_block_type": "down",
         "upsample_block_type": "up",
+        "encoder_out_shortcut": "encoder_shortcut",
+        "decoder_in_shortcut": "decoder_shortcut",
+        "decoder_conv_act_fn": "out_activation",
         "scaling_factor": "scaling_factor",
     },
-    fixed={
-        "in_channels": 3,
-        "encoder_out_shortcut": True,
-        "decoder_in_shortcut": True,
-        "decoder_conv_act_fn": "relu",
-    },
+    fixed={"in_channels": 3},
     absent={
         "encoder_block_types": "ResBlock",
         "decoder_block_types": "ResBlock",
@@ -79,7 +77,9 @@ def _links(config: DCAEConfig, shapes: Mapping[str, Shape], naming: Naming) -> l
     modules = [*_side(config, "encoder"), *_side(config, "decoder")]
     if naming == "original":
         strided = [] if config.down == "pixel_unshuffle" else [(r"(encoder\." + _STEP, r"\1.main.conv")]
-        rules = (*_AUTHORS, *strided, ("(" + _STEP, r"\1.main.conv.conv"))
+        bare = [] if config.encoder_shortcut else [(r"^(encoder\.project_out)\.main", r"\1")]
+        bare += [] if config.decoder_shortcut else [(r"^(decoder\.project_in)\.main", r"\1")]
+        rules = (*_AUTHORS, *bare, *strided, ("(" + _STEP, r"\1.main.conv.conv"))
         modules = [_by_authors(module, rules) for module in modules]
     return link_modules(modules, shapes)
 

@@ -10,7 +10,7 @@ github.com/madebyollin/taehv.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vidlatent.autoencoders.base import Trees
@@ -30,9 +30,10 @@ class TAEHVConfig:
     """Sizes; the defaults are `taehv` (HunyuanVideo), `taew2_1` (Wan 2.1), `taecvx` and `taeos1_3` (Open-Sora 1.3).
 
     `downsample` and `upsample` say for each of three levels, in the order they run, whether time changes by two (space
-    always does). `patch_size` folds blocks of pixels into channels. `decoder` "super" has blocks with a wide view of
-    each channel, and shuffles pixels. With `run` every so many latents are encoded by themselves, and begin with a
-    single frame; decoding goes on over them. Raises `ModelError` where time goes down and up by different factors.
+    always does). `patch_size` folds blocks of pixels into channels. `decoder` "wide" has blocks that convolve 64
+    channels at a time; "super" has some with a wide view of each channel, and shuffles pixels. With `run` every so many
+    latents are encoded by themselves, and begin with a single frame; decoding goes on over them. Raises `ModelError`
+    where time goes down and up by different factors.
     """
 
     latent_channels: int = 16
@@ -42,7 +43,7 @@ class TAEHVConfig:
     encoder_width: int = 64
     decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
     num_blocks: int = 3
-    decoder: Literal["base", "super"] = "base"
+    decoder: Literal["base", "wide", "super"] = "base"
     run: int = 0
 
     def __post_init__(self) -> None:
@@ -81,6 +82,8 @@ TAEHV_15 = TAEHVConfig(latent_channels=32, patch_size=2)
 TAELTX_2 = TAEHVConfig(latent_channels=128, patch_size=4, downsample=(True, True, True), upsample=(True, True, True))
 """`taew2_2`, `taehv1_5`, and `taeltx_2`, which LTX-2.3's `taeltx2_3` shares."""
 
+TAELTX_23_WIDE = replace(TAELTX_2, decoder="wide", decoder_widths=(1024, 512, 256, 64))
+
 TAEH3 = TAEHVConfig(latent_channels=24, patch_size=2, run=5)
 
 TAEW_22_SUPER = TAEHVConfig(latent_channels=48, patch_size=2, decoder="super", decoder_widths=_SUPER)
@@ -117,7 +120,7 @@ def _encoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
 def _decoder(config: TAEHVConfig) -> Chain:
     lead = config.stride[0] - 1
     return named(
-        layers=Chain(*(_decoder_layers(config) if config.decoder == "base" else _super_layers(config))),
+        layers=Chain(*(_super_layers(config) if config.decoder == "super" else _decoder_layers(config))),
         unpatch=DepthToSpace((1, config.patch_size, config.patch_size)),
         trim=unlead(config.run_frames, lead) if config.run else Trim(T, before=lead),
         signed=Scale([2.0] * 3, [-1.0] * 3),
@@ -125,13 +128,13 @@ def _decoder(config: TAEHVConfig) -> Chain:
 
 
 def _decoder_layers(config: TAEHVConfig) -> Iterator[Sweepable]:
-    widths = config.decoder_widths
+    widths, block = config.decoder_widths, _wide_block if config.decoder == "wide" else _block
     yield SoftClamp(_LATENT_LIMIT)
     yield _conv(config.latent_channels, widths[0])
     yield ReLU()
     for dim, dim_out, in_time in zip(widths, widths[1:], config.upsample, strict=False):
         frames = 2 if in_time else 1
-        yield from (_block(dim) for _ in range(config.num_blocks))
+        yield from (block(dim) for _ in range(config.num_blocks))
         yield Nearest((1, 2, 2))
         yield Chain(Conv3d(dim, dim * frames, bias=False), DepthToSpace((frames, 1, 1)))
         yield _conv(dim, dim_out, bias=False)
@@ -175,5 +178,17 @@ def _block(dim: int, run: int = 0) -> Chain:
     return Chain(Residual(Chain(first, ReLU(), _conv(dim, dim), ReLU(), _conv(dim, dim))), ReLU())
 
 
-def _conv(dim_in: int, dim_out: int, *, bias: bool = True) -> Conv3d:
-    return Conv3d(dim_in, dim_out, h=Window.centred(3), w=Window.centred(3), bias=bias)
+def _wide_block(dim: int) -> Chain:
+    """Two pointwise convolutions, of which the first also sees the frame before, and two of 64 channels at a time."""
+    groups = max(1, dim // 64)
+    parts = [
+        Conv3d(dim, dim, t=Window.causal(2)),
+        _conv(dim, dim, groups=groups),
+        Conv3d(dim, dim),
+        _conv(dim, dim, groups=groups),
+    ]
+    return Chain(Residual(Chain(*[layer for part in parts for layer in (part, ReLU())][:-1])), ReLU())
+
+
+def _conv(dim_in: int, dim_out: int, *, groups: int = 1, bias: bool = True) -> Conv3d:
+    return Conv3d(dim_in, dim_out, h=Window.centred(3), w=Window.centred(3), groups=groups, bias=bias)
