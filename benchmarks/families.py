@@ -82,7 +82,7 @@ CASES = {
 def loaded(name: str, way: str, direction: str, folder: str, budget: int | None) -> Run:
     """One pass of `way`, ready to go."""
     x = torch.load(Path(folder, "input.pt"))
-    return _ours(direction, folder, budget, x) if way in OURS else _theirs(name, way, direction, folder, x)
+    return _ours(direction, folder, budget, x) if way in OURS else theirs(name, way, direction, folder, x)
 
 
 def _ours(direction: str, folder: str, budget: int | None, x: torch.Tensor) -> Run:
@@ -97,12 +97,15 @@ def _ours(direction: str, folder: str, budget: int | None, x: torch.Tensor) -> R
     return lambda: ae.decode(x, plan=plan)
 
 
-def _theirs(name: str, way: str, direction: str, folder: str, x: torch.Tensor) -> Run:
+def theirs(name: str, way: str, direction: str, folder: str, x: torch.Tensor) -> Run:
+    """Theirs, of the type of `x`, ready to go."""
     kind = getattr(diffusers, adapter(vl.autoencoders.catalog.CATALOG[name].family).class_name)
-    model = kind.from_pretrained(Path(folder, "model"), local_files_only=True).eval()
+    model = kind.from_pretrained(Path(folder, "model"), local_files_only=True).eval().to(x.dtype)
     if way == TILED:
         tile(model, *CASES[name].tile)
-    told: dict[str, Any] = {"temb": torch.full((1,), 0.05)} if model.config.get("timestep_conditioning") else {}
+    told: dict[str, Any] = (
+        {"temb": torch.full((1,), 0.05, dtype=x.dtype)} if model.config.get("timestep_conditioning") else {}
+    )
     if isinstance(model, diffusers.AutoencoderKLTemporalDecoder):
         told["num_frames"] = x.shape[2]
     images = isinstance(model, _IMAGES)
@@ -142,9 +145,13 @@ def tile(model: Any, size: int, step: int) -> None:
                 setattr(model, name, value)
 
 
-def prepare(name: str, direction: str, folder: str) -> int:
+def prepare(
+    name: str, case: Case, direction: str, folder: str, draw: Callable[[vl.Autoencoder], None] | None = None
+) -> int:
     """Weights, which both load, and the input; returns bytes of weights, input and answer."""
-    ae, (frames, height, width) = vl.build(name, **CASES[name].overrides), CASES[name].clip
+    ae, (frames, height, width) = vl.build(name, **case.overrides), case.clip
+    if draw is not None:
+        draw(ae)
     save_pretrained(ae, Path(folder, "model"))
     shape = (1, 3, frames, height, width)
     if direction == "decode":
@@ -195,7 +202,7 @@ def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict
     budgets: dict[str, int | None] = {}
     want = None
     with tempfile.TemporaryDirectory() as folder:
-        held = _in_process(prepare, name, direction, folder)
+        held = _in_process(prepare, name, CASES[name], direction, folder)
         for way in ways:
             if (name in NO_PLAIN and way == PLAIN) or (name in NO_TILES and way == TILED):
                 continue

@@ -1,6 +1,7 @@
 """Convolution: F.conv3d over the input as the windows see it, whole and in any slabs."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -72,6 +73,29 @@ def test_the_convolutions_of_published_models(name: str, data, frames: int, rows
     with torch.no_grad():
         assert_close(conv(x), reference(conv, x))
     assert_sweeps(data, conv, x)
+
+
+@examples(60)
+@given(st.data(), clips(channels=4))
+def test_long_sums_taken_in_parts_are_the_convolution(data, x: Tensor) -> None:
+    conv, x = data.draw(convolutions(torch.double)), x.double()
+    with torch.no_grad():
+        conv.weight /= math.sqrt(conv.weight[0].numel())
+        want = reference(conv, x)
+        limits = {"_LONG": 1, "_PRODUCTS": data.draw(st.integers(1, 40)), "_POSITIONS": data.draw(st.integers(1, 99))}
+        with patch.multiple("vidlatent.nn.conv", **limits):
+            got = conv.float()(x.float())
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_sums_of_many_products_lose_few_digits() -> None:
+    conv = randomise(Conv3d(512, 64, t=Window.causal(3), h=Window.centred(3), w=Window.centred(3)), 0, torch.double)
+    conv.weight /= math.sqrt(conv.weight[0].numel())
+    x = random_like(torch.empty(1, 512, 5, 8, 8, dtype=torch.double), 1)
+    want = conv(x)
+    error = conv.float()(x.float().contiguous(memory_format=torch.channels_last_3d)) - want
+    assert error.square().mean().sqrt() <= 4e-7 * want.square().mean().sqrt()
 
 
 def test_weights_are_those_of_torch() -> None:
