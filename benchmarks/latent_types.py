@@ -44,6 +44,11 @@ def of_clip(path: Path, ae: vl.Autoencoder, frames: int) -> dict[str, dict[str, 
     return found
 
 
+def rounded(decibels: float) -> float:
+    """To four places, of which none is a negative zero."""
+    return round(decibels, 4) + 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", nargs="+", type=Path)
@@ -57,11 +62,13 @@ def main() -> None:
     for path in options.clips:
         found[path.name] = of_clip(path, ae, options.frames)
         if not options.json:
-            line = "  ".join(f"{dtype} {of['psnr']:.3f} (-{of['lost']:.4f})" for dtype, of in found[path.name].items())
+            line = "  ".join(
+                f"{dtype} {of['psnr']:.3f} ({rounded(-of['lost']):+.4f})" for dtype, of in found[path.name].items()
+            )
             print(f"{path.name:40s} {line}")
     means = {
-        dtype: {name: round(statistics.mean(of[dtype][name] for of in found.values()), 4) for name in ("psnr", "lost")}
-        | {"most_lost": round(max(of[dtype]["lost"] for of in found.values()), 4)}
+        dtype: {name: rounded(statistics.mean(of[dtype][name] for of in found.values())) for name in ("psnr", "lost")}
+        | {"most_lost": rounded(max(of[dtype]["lost"] for of in found.values()))}
         | ({"least_apart": round(min(of[dtype]["apart"] for of in found.values()), 2)} if dtype != "float32" else {})
         for dtype in TYPES
     }

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from vidlatent.autoencoders import Autoencoder, build, load
 from vidlatent.autoencoders.checkpoint import save_checkpoint
-from vidlatent.autoencoders.tiny.model import TinyConfig
+from vidlatent.autoencoders.tiny.model import TinyConfig, at_nothing
 from vidlatent.config import RunConfig, load_config
 from vidlatent.io import open_video, to_float
 from vidlatent.metrics import PatchPCA, psnr
@@ -127,8 +127,7 @@ def grown(ae: Autoencoder, blocks: int, seed: int) -> Autoencoder:
     for part, source in zip(new[:end_of_blocks] + new[end_of_added:], old, strict=True):
         part.load_state_dict(source.state_dict())
     for block in new[end_of_blocks:end_of_added]:
-        for values in block.body[-1].parameters():
-            values.zero_()
+        at_nothing(block.body[-1])
     return more
 
 

@@ -38,9 +38,7 @@ def test_a_run_its_continuation_and_a_refusal(tmp_path: Path, videos: Path) -> N
     assert refused.exit_code == 1
     assert 'recipe.clips.tail: "keep" -> "drop"' in refused.stderr
     assert vidlatent.open_latents(out) is not None
-    assert (
-        "nothing to encode: 3 videos were there already" in runner.run("encode-dataset", "-o", out, "--resume").stdout
-    )
+    assert "nothing to encode: 3 videos already there" in runner.run("encode-dataset", "-o", out, "--resume").stdout
     described = runner.run("info", out).stdout
     assert "32x24, 8 frames, tail keep, precision float32" in described
     assert str(videos) in described

@@ -53,9 +53,13 @@ def test_a_part_of_the_past_fades_towards_the_mean_and_neither_sinks_nor_the_las
     share = ((shown - z) * (mean - z)).sum((1, 3, 4)) / (mean - z).square().sum((1, 3, 4))
     torch.testing.assert_close(shown, z + share[:, None, :, None, None] * (mean - z))
     assert 0 <= share.min() <= share.max() <= 1
-    shown, past = fade(z, mean, share=0.0, sinks=SINKS)
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    shown, past = fade(z, mean, share=0.0, sinks=SINKS, generator=generator)
     assert torch.equal(shown, z)
+    assert past.shape == (256, FRAMES)
     assert not past.any()
+    assert torch.equal(generator.get_state(), before)  # what is not asked for draws nothing
 
 
 class Asked(VideoDiT):

@@ -10,6 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from vidlatent.cli.describe import human_bytes, two_columns
+from vidlatent.cli.terminal import counted
 from vidlatent.errors import LatentFileError
 from vidlatent.latents.values import TYPES
 
@@ -111,11 +112,6 @@ def dataset_table(record: Mapping[str, Any]) -> Table:
             "std": _numbers(record["stats"]["std"]),
         }
     )
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 shard", "2 shards"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _recipe(recipe: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidlatent.cli.options import AsJson, Debug, Device, Memory, Rate, Size
-from vidlatent.cli.terminal import terminal
+from vidlatent.cli.terminal import counted, terminal
 from vidlatent.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,16 +126,18 @@ def rates(stats: Stats) -> dict[str, float]:
 def _summary(out: str, stats: Stats) -> str:
     pace = rates(stats)
     if not stats.rows:
-        return f"{out}: nothing to encode: {stats.skipped} videos were there already"
+        return f"{out}: nothing to encode: {counted(stats.skipped, 'video')} already there"
     lines = [
-        f"{out}: {stats.clips} clips, {stats.frames} frames, {stats.seconds / 3600:.2f} h of video in "
-        f"{stats.elapsed:.0f} s: {pace['frames_per_second']:.1f} frames/s, "
+        f"{out}: {counted(stats.clips, 'clip')}, {counted(stats.frames, 'frame')}, {stats.seconds / 3600:.2f} h of "
+        f"video in {stats.elapsed:.0f} s: {pace['frames_per_second']:.1f} frames/s, "
         f"{pace['video_hours_per_hour']:.2f} h of video an hour, model busy {stats.busy:.0%} of the time"
     ]
     if stats.skipped or stats.known:
-        lines.append(f"{stats.skipped} videos and {stats.known} clips were there already")
+        lines.append(f"{counted(stats.skipped, 'video')} and {counted(stats.known, 'clip')} already there")
     if stats.failures:
-        lines.append(f"{stats.failures} videos failed: {out}/failures.jsonl says why; --retry-failed tries them again")
+        lines.append(
+            f"{counted(stats.failures, 'video')} failed: {out}/failures.jsonl says why; --retry-failed tries again"
+        )
     return "\n".join(lines)
 
 
@@ -145,7 +147,7 @@ def line(stats: Stats) -> str:
     done = stats.rows + stats.skipped
     parts = [
         f"{done}/{stats.total or '?'} videos",
-        f"{stats.clips} clips ({pace['clips_per_second']:.2f}/s)",
+        f"{counted(stats.clips, 'clip')} ({pace['clips_per_second']:.2f}/s)",
         f"{pace['frames_per_second']:.1f} frames/s",
         f"{pace['video_hours_per_hour']:.2f} h/h",
         f"{stats.failures} failed",

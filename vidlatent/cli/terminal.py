@@ -18,6 +18,11 @@ _LINE_SECONDS = 10.0
 _PIPED_COLUMNS = 1000
 
 
+def counted(number: int, thing: str) -> str:
+    """ "1 shard", "2 shards"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 class Terminal:
     """How this run talks, set by the options of its verb."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidlatent.cli.options import AsJson, Debug
-from vidlatent.cli.terminal import terminal
+from vidlatent.cli.terminal import counted, terminal
 from vidlatent.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def verify(
 ) -> None:
     """Read a whole latent dataset and hold it against its checksums; exit 1 where anything is wrong."""
     terminal.configure(as_json=as_json, debug=debug)
-    from vidlatent.cli.describe_dataset import counted, verification_lines, verification_record
+    from vidlatent.cli.describe_dataset import verification_lines, verification_record
     from vidlatent.latents import dataset
 
     done, encoded = None, None

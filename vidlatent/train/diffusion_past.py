@@ -41,6 +41,8 @@ def fade(
     The second value `(B, t)` is True there; the last frame and the sinks never are.
     """
     count, frames = len(z), z.shape[2]
+    if not share:
+        return z, torch.zeros(count, frames, dtype=torch.bool, device=z.device)
     chosen, end, weight = torch.rand(3, count, 1, generator=generator).to(z.device)
     place = torch.arange(frames, device=z.device)
     past = (chosen < share) & (place >= sinks) & (place < sinks + end * (frames - sinks))

@@ -66,7 +66,7 @@ def _encoder(config: TinyConfig) -> Chain:
         *(_block(coarse) for _ in range(config.encoder_blocks[1])),
         LayerNorm(coarse),
         SiLU(),
-        _zero(Conv3d(coarse, config.latent_channels)),
+        at_nothing(Conv3d(coarse, config.latent_channels)),
     )
     linear = Chain(SpaceToDepth(STRIDE, before=STRIDE[0] - 1), Conv3d(3 * 256, config.latent_channels))
     return Chain(Fit(STRIDE, single_first=True), Residual(body, linear))
@@ -82,7 +82,7 @@ def _decoder(config: TinyConfig) -> Chain:
         *(_block(fine) for _ in range(config.decoder_blocks[0])),
         LayerNorm(fine),
         SiLU(),
-        _zero(Conv3d(fine, 3 * 64, h=Window.centred(3), w=Window.centred(3))),
+        at_nothing(Conv3d(fine, 3 * 64, h=Window.centred(3), w=Window.centred(3))),
         InverseHaar(_FINE),
     )
     linear = Chain(Conv3d(config.latent_channels, 3 * 256), DepthToSpace(STRIDE))
@@ -101,7 +101,7 @@ def _block(width: int) -> Residual:
     )
 
 
-def _zero(conv: Conv3d) -> Conv3d:
+def at_nothing(conv: Conv3d) -> Conv3d:
     """Start a branch at nothing, so that the linear path beside it is the whole answer."""
     nn.init.zeros_(conv.weight)
     assert conv.bias is not None
