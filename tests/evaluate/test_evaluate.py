@@ -18,7 +18,7 @@ from vidlatent import metrics
 from vidlatent.errors import InputError, ModelError
 from vidlatent.evaluate import Evaluation, Protocol, Settings, evaluate
 from vidlatent.evaluate.baselines import Codec
-from vidlatent.evaluate.candidate import Shape
+from vidlatent.evaluate.candidate import Code, Shape
 from vidlatent.evaluate.job import Job, Row, Subject
 from vidlatent.evaluate.protocol import find_clips, identified
 from vidlatent.evaluate.runner import run_jobs
@@ -94,6 +94,23 @@ def test_a_codec_is_timed_without_its_search() -> None:
     began = time.perf_counter()
     code = Codec("h264", 1.0).encode([clip], Shape(5, 64, 64))
     assert 0 < code.seconds < (time.perf_counter() - began) / 2
+
+
+def test_a_codec_searches_at_another_rate_among_what_it_has_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = torch.randint(0, 256, (5, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    written, write = [], Codec._written
+
+    def counted(self: Codec, clip: Tensor, shape: Shape, crf: int) -> Code:
+        written.append(crf)
+        return write(self, clip, shape, crf)
+
+    monkeypatch.setattr(Codec, "_written", counted)
+    tried: dict[int, Code] = {}
+    for rate in (1.0, 2.0):
+        code = Codec("h264", rate, tried).encode([clip], Shape(5, 64, 64))
+        assert code.note == Codec("h264", rate).encode([clip], Shape(5, 64, 64)).note
+    assert len(tried) < 10
+    assert len(written) > len(tried) == len(set(written))
 
 
 def test_the_summary_and_the_table(done: Evaluation) -> None:

@@ -29,33 +29,34 @@ _RAW_BITS = 8
 class Codec:
     """A video codec at the quality whose file is nearest to so many bits per pixel, its container included.
 
-    As `VideoWriter` writes it: 4:2:0, encoder's usual settings, constant quality found by bisection.
+    As `VideoWriter` writes it: 4:2:0, encoder's usual settings, constant quality found by bisection. `tried` holds what
+    it has written of this clip by quality, for a search at another rate to find there.
     """
 
     grid: Grid | None = None
 
-    def __init__(self, name: CodecName, bits_per_pixel: float) -> None:
-        self._name, self._target = name, bits_per_pixel
+    def __init__(self, name: CodecName, bits_per_pixel: float, tried: dict[int, Code] | None = None) -> None:
+        self._name, self._target, self._tried = name, bits_per_pixel, {} if tried is None else tried
 
     def encode(self, frames: Iterable[Tensor], shape: Shape) -> Code:
         clip = torch.cat(list(frames))
         wanted, low, high = self._target * shape.pixels, 0, CODECS[self._name]
-        tried: dict[int, Code] = {}
         while low <= high:
             crf = (low + high) // 2
-            began = time.perf_counter()
-            data = self._written(clip, crf)
-            took, bits = time.perf_counter() - began, len(data) * 8
-            tried[crf] = Code(shape, shape.pixels * 3, bits, payload=data, note=f"crf {crf}", seconds=took)
-            low, high = (crf + 1, high) if bits > wanted else (low, crf - 1)
-        return min(tried.values(), key=lambda code: abs(code.bits - wanted))
+            if crf not in self._tried:
+                self._tried[crf] = self._written(clip, shape, crf)
+            low, high = (crf + 1, high) if self._tried[crf].bits > wanted else (low, crf - 1)
+        return min(self._tried.values(), key=lambda code: abs(code.bits - wanted))
 
-    def _written(self, clip: Tensor, crf: int) -> bytes:
+    def _written(self, clip: Tensor, shape: Shape, crf: int) -> Code:
+        began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.mkv"
             with VideoWriter(path, fps=_FPS, codec=self._name, crf=crf, num_threads=1) as writer:
                 writer.write(clip)
-            return path.read_bytes()
+            data = path.read_bytes()
+        took = time.perf_counter() - began
+        return Code(shape, shape.pixels * 3, len(data) * 8, payload=data, note=f"crf {crf}", seconds=took)
 
     def decode(self, code: Code) -> Iterator[Tensor]:
         with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from vidlatent import metrics
 from vidlatent.autoencoders import Autoencoder, load
 from vidlatent.errors import InputError
 from vidlatent.evaluate.baselines import CODECS, Bicubic, Codec, LinearCode, as_codec
-from vidlatent.evaluate.candidate import Candidate, Model
+from vidlatent.evaluate.candidate import Candidate, Code, Model
 from vidlatent.evaluate.job import Job
 from vidlatent.files import write_tensors
 from vidlatent.metrics import PatchPCA
@@ -38,6 +38,13 @@ def motion_of(path: str, protocol: str) -> metrics.Motion:
     return metrics.Motion()
 
 
+@lru_cache(maxsize=len(CODECS))
+def _tried_of(path: str, protocol: str, codec: str) -> dict[int, Code]:
+    """What a codec has written of the clip that is being measured, by quality."""
+    del path, protocol, codec
+    return {}
+
+
 def load_candidate(job: Job, size: tuple[int, int]) -> Candidate:
     """The candidate of a job, for frames of `size` (H, W); models and linear codes are loaded once a process."""
     subject = job.subject
@@ -48,7 +55,9 @@ def load_candidate(job: Job, size: tuple[int, int]) -> Candidate:
     value = subject.value if subject.value is not None else job.rate
     if value is None:
         raise InputError(f"{subject.name}: {subject.matches} has no result on this clip to match: see its row")
-    return Codec(as_codec(subject.kind), value) if subject.kind in CODECS else Bicubic(value)
+    if subject.kind not in CODECS:
+        return Bicubic(value)
+    return Codec(as_codec(subject.kind), value, _tried_of(job.path, job.protocol.hash, subject.kind))
 
 
 @lru_cache(maxsize=2)

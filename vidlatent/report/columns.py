@@ -50,7 +50,7 @@ COLUMNS = (
     Column("int8_bits_per_pixel", "Bits, uncoded", "", "low", 3, "Latents as int8 before entropy coding, per pixel"),
     Column("rate_bits_per_pixel", "Bits per pixel", "", "low", 3, "Latents as entropy-coded int8; a codec's file"),
     Column("rate_psnr", "PSNR at these bits", "dB", "high", 2, "Decoded from the int8 latents; as it is for codecs"),
-    Column("encode_fps", "Encode", "fps", "high", 1, "Frames per second, reading and measuring not counted"),
+    Column("encode_fps", "Encode", "fps", "high", 1, "Frames per second, reading and a codec's search not counted"),
     Column("decode_fps", "Decode", "fps", "high", 1, "Frames per second, reading and measuring not counted"),
     Column("peak_bytes", "Peak memory", "MiB", "low", 0, "Highest of all clips, with reading, above that at the start"),
     Column("latent_effective_channels", "Effective channels", "", None, 1, "exp of the entropy of their eigenspectrum"),
