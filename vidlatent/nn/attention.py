@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidlatent.streaming import Barrier, H, Sweep, Sweepable, T
+from vidlatent.streaming.kernels import fused_attention
 from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import State
 
@@ -169,13 +170,14 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int, *, causal:
     if kernel is not None:
         return kernel(q, k, v, causal).flatten(2)
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    attention = fused_attention if q.is_meta else F.scaled_dot_product_attention
     if causal:
         seen = k.shape[2] - q.shape[2]
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(seen) if seen else None
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        out = attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     else:
         size = max(1, _SCORES // (q.shape[0] * heads * k.shape[2]))
         size = max(size, q.shape[2] // 2) if q.is_meta else size  # counting: two blocks tell of all
-        blocks = [F.scaled_dot_product_attention(block, k, v) for block in q.split(size, 2)]
+        blocks = [attention(block, k, v) for block in q.split(size, 2)]
         out = blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
     return out.transpose(1, 2).flatten(2)

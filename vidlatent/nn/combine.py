@@ -50,6 +50,7 @@ def _branch(
         return answers
     if sweep.idle and not outer.shapes:  # nothing ever came to this place
         return answers
+    sweep.counts = True  # how far the inner axis is
     if not idle:
         sweep.enter(outer, x)
         outer.shapes = [_emptied(answer, sweep.axes[0]) for answer in answers]
@@ -93,33 +94,47 @@ class Chain(nn.Sequential, Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is not None and len(sweep.axes) > 1:
-            return self._nested(x, sweep, sweep.state(self, sweep.axes[-1], _Over))
+            asleep = sweep.state(self, sweep.axes[0], _Asleep).modules
+            return self._nested(x, sweep, sweep.state(self, sweep.axes[-1], _Over), asleep)
         for module in self:
             if sweep and not sweep.idle and sweep.passes(x):  # nothing wakes behind what waits
                 break
             x = module(x, sweep)
         return x
 
-    def _nested(self, x: Tensor, sweep: Sweep, over: _Over) -> Tensor:
-        """The same, from the first module on of which the inner axis has not ended."""
-        inner = sweep.axes[-1]
-        if over.x is not None:
-            x, sweep.last, sweep.idle = over.x, dict(over.last), False
-        for index, module in enumerate([*self][over.count :], over.count + 1):
+    def _nested(self, x: Tensor, sweep: Sweep, over: _Over, asleep: dict[int, bool]) -> Tensor:
+        """The same, from the first module on of which the inner axis has not ended, and without those asleep."""
+        inner, counts = sweep.axes[-1], sweep.counts
+        if over.count:
+            x, sweep.last, sweep.idle = x.new_empty(over.shape), dict(over.last), False
+        for index, module in enumerate([*self][over.count :], over.count):
+            if sweep.idle and asleep.get(index):
+                continue
             if not sweep.idle and sweep.passes(x):
                 break
+            idle, sweep.counts = sweep.idle, False
             x = module(x, sweep)
+            asleep[index] = idle and sweep.idle and not sweep.counts
+            counts |= sweep.counts
             if sweep.last[inner] and not sweep.idle:
-                over.count, over.last, over.x = index, dict(sweep.last), x.new_empty(_emptied(x, inner))
+                over.count, over.last, over.shape = index + 1, dict(sweep.last), _emptied(x, inner)
+        sweep.counts = counts
         return x
 
 
 @dataclass
+class _Asleep:
+    """Which modules, by number, are idle and neither give nor count anything until something comes again."""
+
+    modules: dict[int, bool] = field(default_factory=dict)
+
+
+@dataclass
 class _Over:
-    """Of how many modules the inner axis has ended within a slab, and what comes of them from then on."""
+    """Of how many modules the inner axis has ended within a slab, and the shape of what comes of them from then on."""
 
     count: int = 0
-    x: Tensor | None = None
+    shape: list[int] = field(default_factory=list)
     last: dict[int, bool] = field(default_factory=dict)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import Literal
 
 import torch
@@ -120,6 +120,8 @@ class GroupNorm(Barrier):
         """Count, mean and variance per group and run of frames: `(B, groups, runs)`, float64."""
         frames, per_frame = x.shape[2], x.shape[1] // self.groups * x.shape[3] * x.shape[4]
         size = min(frames, 1 if self.over == "frame" else self.over if isinstance(self.over, int) else frames)
+        if x.is_meta:  # counting: statistics are small, and what making them takes is nothing beside the clip
+            return [x.new_empty(3, x.shape[0], self.groups, ceil(frames / size), dtype=torch.double)]
         whole, merged = frames // size * size, []
         moments = [part.unflatten(1, (self.groups, -1)) for part in _frame_moments(x)]
         for run, length in ((slice(whole), size), (slice(whole, frames), frames - whole)):
@@ -130,6 +132,8 @@ class GroupNorm(Barrier):
         return merged[0] if len(merged) == 1 else [torch.cat(parts, -1) for parts in zip(*merged, strict=True)]
 
     def merge(self, notes: list[list[Tensor]], axis: int) -> list[Tensor]:  # noqa: ARG002
+        if notes[0][0].is_meta:
+            return notes[0]
         count, mean, variance = notes[0]
         for here, here_mean, here_variance in notes[1:]:
             total, delta = count + here, here_mean - mean
@@ -138,18 +142,19 @@ class GroupNorm(Barrier):
         return [mean, variance]
 
     def answer(self, x: Tensor, summary: list[Tensor]) -> Tensor:
+        b, c, t, h, w = x.shape
+        if x.is_meta:
+            return torch.empty_like(x, memory_format=torch.channels_last_3d)
         scale, shift = self.scale_and_shift(x, summary)
         if torch.is_grad_enabled() or x.is_cuda:
             y = torch.addcmul(shift, x, scale)
             return F.silu(y) if self.silu else y
-        b, c, t, h, w = x.shape
         out = torch.empty(b, t, h, w, c, dtype=x.dtype, device=x.device)
-        if not x.is_meta:  # counting: what a block holds is nothing beside the answer
-            factor, offset = (
-                part.permute(0, 2, 3, 4, 1).expand(b, t, 1, 1, c).reshape(b * t, 1, c) for part in (scale, shift)
-            )
-            rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
-            self._scale_into(rows, factor, offset, out.view(b * t, h * w, c))
+        factor, offset = (
+            part.permute(0, 2, 3, 4, 1).expand(b, t, 1, 1, c).reshape(b * t, 1, c) for part in (scale, shift)
+        )
+        rows = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
+        self._scale_into(rows, factor, offset, out.view(b * t, h * w, c))
         return out.permute(0, 4, 1, 2, 3)
 
     def _scale_into(self, rows: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> None:
@@ -184,9 +189,6 @@ def _frame_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         variance, mean = torch.var_mean(wide, (3, 4), correction=0)
         return mean.double(), variance.double()
     b, c, t, h, w = x.shape
-    if x.is_meta:  # counting: what a block holds is nothing beside the clip
-        statistics = x.new_empty(x.shape[:3], dtype=torch.double)
-        return statistics, statistics.clone()
     frames, thin = x.permute(0, 2, 3, 4, 1).flatten(0, 1), max(1, BLOCK // (w * c))
     blocks = [_block_moments(block) for block in frames.split(thin, 1)]
     means, variances = (torch.stack(parts, -1) for parts in zip(*blocks, strict=True))

@@ -21,7 +21,15 @@ class PixelNorm(Pointwise):
 
     def norm(self, x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
         """The normalised `x` times `scale` plus `shift`, each (C,) or None for one and zero."""
-        rows = F.rms_norm(x.permute(0, 2, 3, 4, 1), (x.shape[1],), scale, self.eps)
+        rows = x.permute(0, 2, 3, 4, 1)
+        rows = _counted(rows, scale) if x.is_meta else F.rms_norm(rows, (x.shape[1],), scale, self.eps)
         rows = rows if shift is None else rows + shift
         rows = F.silu(rows, inplace=not torch.is_grad_enabled()) if self.silu else rows
         return rows.permute(0, 4, 1, 2, 3)
+
+
+def _counted(rows: Tensor, scale: Tensor | None) -> Tensor:
+    """What `rms_norm` holds beside `rows` (their squares, then the answer without its scale) and answers."""
+    torch.empty_like(rows)
+    normed = torch.empty_like(rows)
+    return normed if scale is None else torch.empty_like(normed)

@@ -22,23 +22,29 @@ from vidlatent.streaming.workspace import ATTENTION, aten, convolved_size, has_o
 
 
 class FusedKernels(TorchFunctionMode):
-    """Keep together what torch takes apart on meta tensors but not on `device`: attention, and on CPUs group norm."""
+    """Keep together what torch takes apart on meta tensors but not on `device`: attention, and on CPUs group norm.
+
+    Torch asks it for every attribute of a tensor too, which takes long: `used` says whether it was of use.
+    """
 
     def __init__(self, device: str) -> None:
         super().__init__()
-        self.device = device
+        self.device, self.used = device, False
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
-            return _attend(*args, **(kwargs or {}))
+            self.used = True
+            return fused_attention(*args, **(kwargs or {}))
         if func is F.group_norm and self.device == "cpu":
+            self.used = True
             return _group_norm(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _attend(
+def fused_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, **options: Any
 ) -> Tensor:
+    """As `scaled_dot_product_attention` answers on devices, for meta tensors: in one piece wherever it can be."""
     fused = query.ndim == 4 and query.shape[:2] == key.shape[:2] and query.shape[-1] == value.shape[-1]
     fused = fused and query.stride(-1) == key.stride(-1) == value.stride(-1) == 1
     if not fused or dropout_p or not query.numel() or options.get("enable_gqa"):

@@ -33,21 +33,23 @@ class LiveStorage(TorchDispatchMode):
     "cuda") that the counted module is really on. `calls` counts operators, `made_bytes` what they write; views are
     neither. `peak_everywhere_bytes` is the peak with what lies on other devices, if `elsewhere` is given to say how
     much. `at_peak` is what `here` said when most was needed. While it `pauses` only storages and what was
-    compiled are taken note of.
+    compiled are taken note of. Without `fuses` it is left to the module that is counted to keep together what torch
+    takes apart on meta tensors only, which is quicker.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
+    def __init__(self, device: torch.device | str = "cpu", *, fuses: bool = True) -> None:
         super().__init__()
         self.live_bytes = self.peak_bytes = self.calls = self.made_bytes = 0
         self.elsewhere: Callable[[], int] | None = None
         self.peak_everywhere_bytes = self._most = 0
-        self.here = self.at_peak = ""
+        self.here: Callable[[], object] = lambda: None
+        self.at_peak: object = None
         self.device = torch.device(device).type
         self.pauses = False
         self._compiled: set[object] = set()
         self._rules: dict[int, _Rule] = {}
         self._storages: dict[int, weakref.ref[Any]] = {}
-        self._fused = FusedKernels(self.device)
+        self._fused = FusedKernels(self.device) if fuses else None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -55,12 +57,14 @@ class LiveStorage(TorchDispatchMode):
         return False
 
     def __enter__(self) -> LiveStorage:
-        self._fused.__enter__()
+        if self._fused:
+            self._fused.__enter__()
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        self._fused.__exit__(*exception)
+        if self._fused:
+            self._fused.__exit__(*exception)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -86,7 +90,7 @@ class LiveStorage(TorchDispatchMode):
         self.peak_bytes = max(self.peak_bytes, needed)
         self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + away)
         if needed > self._most:
-            self._most, self.at_peak = needed, self.here
+            self._most, self.at_peak = needed, self.here()
         return result
 
     def _rule(self, func: Any) -> _Rule:
@@ -100,6 +104,11 @@ class LiveStorage(TorchDispatchMode):
     def restart(self) -> None:
         """Begin peaks anew with what is live now."""
         self.peak_bytes = self.peak_everywhere_bytes = self.live_bytes
+
+    @property
+    def fused(self) -> bool:
+        """Whether anything was kept together."""
+        return self._fused is not None and self._fused.used
 
     @property
     def code_bytes(self) -> int:

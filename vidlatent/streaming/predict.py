@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidlatent.streaming.meter import LiveStorage, empty_clip
 from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
@@ -45,16 +45,8 @@ class Predictor:
 
     def layer_at_peak(self, plan: Plan) -> str:
         """Name of the layer at work when the sweep that `plan` describes needs most; it is where state is elsewhere."""
-
-        def enter(name: str) -> Callable[..., None]:
-            return lambda *_: setattr(self._counter, "here", name)
-
-        layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, (Local, Barrier, Pointwise))]
-        hooks = [module.register_forward_pre_hook(enter(name)) for name, module in layers]
-        self._whole() if not plan.axes else self._sweep(plan)  # names are not asked for every time: hooks take long
-        for hook in hooks:
-            hook.remove()
-        return self._counter.at_peak
+        layer = self.needs(plan).at_peak
+        return next((name for name, module in self.module.named_modules() if module is layer), "")
 
     def _complete_notes(self) -> None:
         """Have barriers whose notes come to much merge those of the slabs left out as well."""
@@ -68,14 +60,22 @@ class Predictor:
                 module.merge = partial(complete, module.merge)  # type: ignore[method-assign]
 
     def _count(self) -> LiveStorage:
-        self._counter = LiveStorage(self.device)
+        self._counter = LiveStorage(self.device, fuses=self.sampler.fuses)
         return self._counter
 
     def _whole(self) -> Needs:
         self._samples = {}
         with torch.no_grad(), self._count() as counter:
+
+            def enter(module: nn.Module, _: object) -> None:
+                counter.here = lambda: module
+
+            layers = [m for m in self.module.modules() if isinstance(m, (Local, Barrier, Pointwise))]
+            hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
-        return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes)
+            for hook in hooks:
+                hook.remove()
+        return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes, at_peak=counter.at_peak)
 
     def _sweep(self, plan: Plan) -> tuple[Needs, Needs]:
         """A sweep of few slabs along each axis, with its state off the device and on it.

@@ -68,7 +68,10 @@ class _Layer:
 
 
 class Sampler:
-    """Samples for one module, on the meta device, and one shape of clip, which is looked at once."""
+    """Samples for one module, on the meta device, and one shape of clip, which is looked at once.
+
+    `fuses` says whether the module calls functions that must be kept together while it is counted.
+    """
 
     def __init__(self, module: Sweepable, shape: Shape, dtype: torch.dtype, device: str) -> None:
         self.module, self.shape, self.dtype, self.device = module, shape, dtype, device
@@ -76,6 +79,7 @@ class Sampler:
         self._layers: list[_Layer] = []
         self._holding: dict[tuple[int, ...], dict[nn.Module, frozenset[nn.Module]]] = {}
         self._seen_lag: float | None = None
+        self.fuses = True
 
     def sample(self, plan: Plan, axis: int) -> Sample:
         """Slabs until all layers are at work and halos full, one like all others, and the last.
@@ -133,14 +137,15 @@ class Sampler:
         if self._seen_lag is None:
             stream = SlabStream(self.module, Plan((T,), chunk=1))
             frame = empty_clip((*self.shape[:2], 1, *self.shape[3:]), self.dtype)
-            with torch.no_grad(), LiveStorage(self.device):
+            with torch.no_grad(), LiveStorage(self.device, fuses=self.fuses):
                 lags = range(min(most, self.shape[T] - 1))
                 self._seen_lag = next((float(lag) for lag in lags if stream.push(frame).shape[T]), float(most))
         return min(self._seen_lag, most)
 
     def _look_at_layers(self) -> None:
-        with self._watching(), torch.no_grad(), LiveStorage(self.device):
+        with self._watching(), torch.no_grad(), LiveStorage(self.device) as counter:
             self.module(empty_clip(self.shape, self.dtype))
+        self.fuses = counter.fused
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

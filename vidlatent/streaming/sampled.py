@@ -14,13 +14,17 @@ from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.sample import Sampler
 from vidlatent.streaming.shelf import Keep, Kept, Shelf
 from vidlatent.streaming.state import Align, Halo, State, kept_in
-from vidlatent.streaming.sweep import Kind, Sweep
+from vidlatent.streaming.sweep import Answer, Kind, Sweep
 
 
 class _SampledSweep(Sweep):
-    """States to which every slab adds hold, from their second slab on, what those left out would have added as well."""
+    """States to which every slab adds hold, from their second slab on, what those left out would have added as well.
+
+    `at_work` is the module that runs.
+    """
 
     missing: Callable[[nn.Module, int], int]
+    at_work: nn.Module | None = None
 
     def __init__(self, *axes: int, keep: Keep) -> None:
         super().__init__(*axes, keep=keep)
@@ -28,9 +32,16 @@ class _SampledSweep(Sweep):
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
         state = super().state(module, axis, kind, shared=shared)
+        self.at_work = module
         if issubclass(kind, State) and kind.grows:
             self._lengthen(state, module, axis)
         return state
+
+    def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
+        owner = getattr(operation, "__self__", None)
+        if isinstance(owner, nn.Module):
+            self.at_work = owner
+        return operation(*args, **kwargs)
 
     def _lengthen(self, state: Any, module: nn.Module, axis: int) -> None:
         known, count = self._longer.get(id(state)), self.missing(module, axis)
@@ -46,7 +57,7 @@ class SampledStream(SlabStream):
         super().__init__(module, plan)
         self.samples = {axis: sampler.sample(plan, axis) for axis in plan.axes}
         self.items_behind = sampler.items_behind
-        self.sweep = _SampledSweep(*plan.axes, keep=plan.keep)
+        self.sweep: _SampledSweep = _SampledSweep(*plan.axes, keep=plan.keep)
         left_out = {axis: sample.left_out for axis, sample in self.samples.items()}  # no `self`: a cycle would be kept
         self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, left_out[axis])
 

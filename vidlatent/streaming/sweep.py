@@ -33,6 +33,9 @@ class Sweep:
     at the other end. Then `idle` says that the outer axis has long ended here: modules let what they are given pass,
     until one that still has something to give wakes those behind it.
 
+    `counts` says that a module that is idle took note of how far the inner axis is, and so must see every slab; of the
+    others a chain leaves out those that stay idle.
+
     With `skims`, modules let an empty slab pass while they wait for the outer axis, as behind a barrier they mostly do;
     not within branches, where what waits is counted against what another branch has.
     """
@@ -43,7 +46,7 @@ class Sweep:
         self.axes = axes
         self.index = dict.fromkeys(axes, 0)
         self.last = dict.fromkeys(axes, False)
-        self.idle = self.skims = False
+        self.idle = self.skims = self.counts = False
         self._depth = 0
         self.keep, self.shelf = keep, SHELVES[keep]()
         self.relieved = False

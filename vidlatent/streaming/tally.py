@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from torch import Tensor
@@ -22,7 +22,7 @@ class Needs:
     """Bytes that a sweep holds at its peak and between slabs (wherever those lie), and what it does.
 
     Of the peak, `code_bytes` are there for slabs of any thickness. `calls` counts operators, `made_bytes` what they
-    write, `moved_bytes` what goes off the device and back.
+    write, `moved_bytes` what goes off the device and back; `at_peak` is the layer that was at work then.
     """
 
     peak_bytes: int
@@ -31,6 +31,7 @@ class Needs:
     made_bytes: float = 0.0
     moved_bytes: float = 0.0
     code_bytes: int = 0
+    at_peak: object = None
 
 
 class Tally:
@@ -43,6 +44,8 @@ class Tally:
         self._inner = stream.samples[stream.inner] if stream.inner is not None else None
         self._away = self._here = self._state = self._moved = 0
         counter.elsewhere = lambda: shelf.absent_bytes  # not `self`, which would be a cycle
+        sweep = stream.sweep
+        counter.here = lambda: sweep.at_work
 
     def take(self, rounds: Iterator[Iterator[Tensor]], beside: int, *, first: bool) -> None:
         """The rounds of one slab, with so many bytes beside it."""
@@ -88,7 +91,8 @@ class Tally:
         scale = prod(s.total / (len(s.lengths) - 1) if s.warm else s.length / sum(s.lengths) for s in samples)
         calls, made = scale * self._counter.calls, scale * self._counter.made_bytes
         moved = self._moved * self._outer.total / (len(self._outer.lengths) - self._outer.warm)
-        return Needs(self._away, self._state, calls, made, moved), Needs(self._here, self._state, calls, made)
+        away = Needs(self._away, self._state, calls, made, moved, at_peak=self._counter.at_peak)
+        return away, replace(away, peak_bytes=self._here, moved_bytes=0)
 
     def _held(self, *, filling: bool) -> _Held:
         """State between two rounds; notes and some small states are on the device always."""

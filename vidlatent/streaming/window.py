@@ -88,9 +88,11 @@ def pad(x: Tensor, axis: int, before: int, after: int, mode: PadMode) -> Tensor:
         return x
     if mode == "zeros":
         return F.pad(x, [0, 0] * (x.ndim - 1 - axis) + [before, after])
-    ends = [_source(range(-before, 0), length, mode), _source(range(length, length + after), length, mode)]
-    front, back = (x.index_select(axis, torch.tensor(end, device=x.device, dtype=torch.long)) for end in ends)
-    return torch.cat([front, x, back], axis)
+    front, back = (
+        [x.narrow(axis, source, 1) for source in _source(places, length, mode)]
+        for places in (range(-before, 0), range(length, length + after))
+    )
+    return torch.cat([*front, x, *back], axis)
 
 
 def pad_whole(x: Tensor, windows: dict[int, Window]) -> Tensor:
