@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sweep_helpers import examples, random_like
 from torch import Tensor
 
-from vidlatent.streaming.shelf import SHELVES, FileShelf, HostShelf, Kept
+from vidlatent.streaming.shelf import Kept
+from vidlatent.streaming.shelves import SHELVES, FileShelf, HostShelf
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 LAYOUTS = {

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from vidlatent.streaming.oom import is_out_of_memory
-from vidlatent.streaming.shelf import SHELVES, Keep, Kept
+from vidlatent.streaming.shelf import Keep, Kept
+from vidlatent.streaming.shelves import SHELVES
 from vidlatent.streaming.state import State, convert, kept_in
 from vidlatent.streaming.window import H, T
 
