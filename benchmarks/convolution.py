@@ -28,6 +28,8 @@ def pairs() -> dict[str, Pair]:
     """Name: (the plain call, what is done instead)."""
     wide, weight = torch.randn(1, 96, 6, 128, 128), torch.randn(96, 96, 3, 3, 3)
     slab, slab_weight = channels_last(torch.randn(1, 384, 3, 16, 16)), channels_last(torch.randn(384, 384, 3, 3, 3))
+    many = Conv3d(512, 512, t=Window(3), h=Window.centred(3), w=Window.centred(3))
+    deep = channels_last(torch.randn(1, 512, 5, 32, 32))
     point = torch.randn(192, 192, 1, 1, 1)
     rows = channels_last(torch.randn(1, 192, 4, 64, 64))
     causal = Conv3d(96, 96, t=Window.causal(3), h=Window.centred(3), w=Window.centred(3))
@@ -46,6 +48,10 @@ def pairs() -> dict[str, Pair]:
         "oneDNN for a small slab": (
             lambda: F.conv3d(slab, slab_weight, padding=(0, 1, 1)),
             lambda: torch.mkldnn_convolution(slab, slab_weight, None, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+        ),
+        "long sums in parts": (
+            lambda: torch.mkldnn_convolution(deep, many.weight, many.bias, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+            lambda: many(deep),
         ),
         "matrix product for 1x1x1": (
             lambda: F.conv3d(rows, point),

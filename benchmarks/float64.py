@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import diffusers
 import torch
 from families import CASES, PLAIN, TILED, Case, prepare, theirs
 from torch import Tensor
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    diffusers.utils.logging.set_verbosity_error()  # it warns of models cast to float64, which is what is wanted
     cases = {name: replace(CASES[name], overrides={}, clip=clip) for name, clip in PUBLISHED.items()}
     cases = cases if args.published else CASES
     table: dict[str, dict[str, dict[str, float]]] = {}
