@@ -69,6 +69,19 @@ def pairs() -> dict[str, Pair]:
     }
 
 
+def errors_of_long_sums() -> dict[str, float]:
+    """How far one convolution over 13824 products is from float64: root mean squares, of the error over the answer."""
+    conv = Conv3d(512, 512, t=Window(3), h=Window.centred(3), w=Window.centred(3))
+    x, how = torch.randn(1, 512, 5, 16, 16), ((0, 1, 1), (1, 1, 1), (1, 1, 1), 1)
+    exact = F.conv3d(x.double(), conv.weight.double(), conv.bias.double(), padding=(0, 1, 1))
+    ways = {
+        "at once": torch.mkldnn_convolution(channels_last(x), conv.weight, conv.bias, *how),
+        "in parts": conv(channels_last(x)),
+        "contiguous": torch.mkldnn_convolution(x, conv.weight, conv.bias, *how),
+    }
+    return {name: float((y - exact).square().mean().sqrt() / exact.square().mean().sqrt()) for name, y in ways.items()}
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,7 +100,12 @@ def main() -> None:
         }
         if not args.json:
             print(f"{name:34} {rows[name]['speedup']:6.2f}x over {rows[name]['plain_ms']:.1f} ms")
-    print(json.dumps({"benchmark": "convolution", "threads": args.threads, "rows": rows}))
+    errors = errors_of_long_sums()
+    if not args.json:
+        print("errors of long sums:", *(f"{name} {error:.1e}" for name, error in errors.items()))
+    print(
+        json.dumps({"benchmark": "convolution", "threads": args.threads, "rows": rows, "errors_of_long_sums": errors})
+    )
 
 
 if __name__ == "__main__":

@@ -251,6 +251,7 @@ def main() -> None:
     args = parser.parse_args()
     ways = [way for way in (*OURS, *THEIRS) if way not in args.without]
     torch.set_num_threads(args.threads)
+    diffusers.utils.logging.set_verbosity_error()  # it warns of every cast, even to the same type
     table = {}
     for name in args.family or CASES:
         table[name] = measure(name, args.direction, args.rounds, ways)
