@@ -104,7 +104,7 @@ def pieces(
     frames, clock = range(length(ae, case, direction)), clock_of(ae.device.type)
     for start in range(0, len(frames), plan.chunk):
         begun = clock()
-        part = torch.cat([item(ae, case, direction, i) for i in frames[start : start + plan.chunk]], 2)
+        part = run_of(ae, case, direction, frames[start : start + plan.chunk])
         MAKING.append(clock() - begun)
         yield mean(ae, direction, stream.push(part))
         del part
@@ -133,10 +133,15 @@ def length(ae: vl.Autoencoder, case: Case, direction: str) -> int:
 
 def whole_input(ae: vl.Autoencoder, case: Case, direction: str) -> torch.Tensor:
     """All frames of the input."""
-    first = item(ae, case, direction, 0)
-    x = torch.empty(*first.shape[:2], length(ae, case, direction), *first.shape[3:])
-    for index in range(x.shape[2]):
-        x[:, :, index : index + 1] = item(ae, case, direction, index)
+    return run_of(ae, case, direction, range(length(ae, case, direction)))
+
+
+def run_of(ae: vl.Autoencoder, case: Case, direction: str, frames: range) -> torch.Tensor:
+    """Some frames of the input, with no more than one of them beside it."""
+    shape = item(ae, case, direction, 0).shape
+    x = torch.empty(*shape[:2], len(frames), *shape[3:])
+    for place, index in enumerate(frames):
+        x[:, :, place : place + 1] = item(ae, case, direction, index)
     return x
 
 
@@ -144,7 +149,7 @@ def item(ae: vl.Autoencoder, case: Case, direction: str, index: int) -> torch.Te
     """One frame of the input, always the same."""
     generator, (_, h, w) = torch.Generator().manual_seed(index), case.clip
     if direction == "encode":
-        return torch.rand(1, 3, 1, h, w, generator=generator) * 2 - 1
+        return torch.rand(1, 3, 1, h, w, generator=generator).mul_(2).sub_(1)
     return torch.randn(1, ae.latent_spec.channels, 1, *ae.latent_spec.latent_size(h, w), generator=generator)
 
 

@@ -30,6 +30,8 @@ OPERATORS = {
     "sum in other types": lambda x: x.sum((-1,), dtype=torch.double),
     "sum of comparisons": lambda x: (x > 0).sum((1, 2)),
     "count": lambda x: torch.arange(7, device=x.device),
+    "repeat": lambda x: x.repeat(2, *[1] * (x.ndim - 1), 3),
+    "count from three": lambda x: torch.arange(3, 7, device=x.device),
     "count in floats": lambda x: torch.arange(6.5, dtype=torch.double, device=x.device),
     "triangle": lambda x: torch.ones(4, 5, dtype=torch.bool, device=x.device).tril(1),
     "full": lambda x: torch.full_like(x, 2.0),

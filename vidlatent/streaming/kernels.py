@@ -191,6 +191,11 @@ def _stacked(tensors: list[Tensor], dim: int = 0) -> Tensor:
     return _empty(tensors[0], shape)
 
 
+def _repeated(x: Tensor, times: Sequence[int]) -> Tensor:
+    shape = (*[1] * (len(times) - x.ndim), *x.shape)
+    return _empty(x, [n * count for n, count in zip(shape, times, strict=True)])
+
+
 def _vector_norm(
     x: Tensor, order: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -244,11 +249,13 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.mm.default: lambda a, b: _empty(a, (a.shape[0], b.shape[1])),
     aten.bmm.default: lambda a, b: _empty(a, (*a.shape[:2], b.shape[2])),
     aten.arange.default: _arange,
+    aten.arange.start: lambda start, end, **options: _arange(end - start, **options),
     aten.cat.default: _cat,
     aten.clone.default: _clone,
     aten.empty_like.default: _empty_like,
     aten.full_like.default: lambda x, _, **options: _empty_like(x, **options),
     aten.linalg_vector_norm.default: _vector_norm,
+    aten.repeat.default: _repeated,
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _sum,
     aten.zeros_like.default: _empty_like,

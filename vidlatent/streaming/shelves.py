@@ -80,10 +80,10 @@ class FileShelf(Away):
         spare = self._spare(x.nbytes)
         offset = self._end if spare is None else spare[0]
         self._end = max(self._end, offset + x.nbytes)
-        if self._writing is not None:  # one copy waits at most
+        if self._writing is not None:  # there is one copy at most
             self._writing.result()
         copy = torch.empty_strided(x.shape, dense_strides(x), dtype=x.dtype).copy_(x)
-        self._writing = self._thread.submit(_write, self._file, _bytes(copy), offset)
+        self._writing = self._thread.submit(_write, self._file, [_bytes(copy)], offset)
         return offset, self._writing
 
     def _fetch(self, kept: Kept) -> Future[Tensor]:
@@ -96,8 +96,9 @@ class FileShelf(Away):
 SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": FileShelf}
 
 
-def _write(file: IO[bytes], data: Tensor, offset: int) -> None:
-    view = memoryview(data.numpy().data)
+def _write(file: IO[bytes], data: list[Tensor], offset: int) -> None:
+    """Write the one tensor in `data`, which nobody holds any more when that is said to be done."""
+    view = memoryview(data.pop().numpy().data)
     while view:
         written = os.pwrite(file.fileno(), view, offset)
         view, offset = view[written:], offset + written

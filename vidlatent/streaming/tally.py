@@ -57,8 +57,9 @@ class Tally:
                 self._shelf.largest_bytes = 0
                 return
             held = self._held(filling=turn == 0)
-            # two copies may wait to be written
-            away = self._counter.peak_bytes + held.noted + 2 * self._shelf.largest_bytes
+            # a copy is being written; to pinned memory, more than one
+            copies = (1 if self._counter.device == "cpu" else 2) * self._shelf.largest_bytes
+            away = self._counter.peak_bytes + held.noted + copies
             self._away = max(self._away, away + beside_strips)
             self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
             self._state = max(self._state, held.total)
