@@ -122,3 +122,13 @@ def test_alignment_is_zero_within_its_margins_and_learns_a_map() -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.2 * before
+
+
+def test_single_frames_in_bfloat16_have_logits_whatever_was_in_memory() -> None:
+    network, frame = discriminators.PatchDiscriminator("3d", width=8, depth=1), torch.rand(1, 3, 1, 32, 32)
+    for size in (2**power for power in range(6, 19, 2)):
+        for dtype in (torch.float32, torch.bfloat16):  # what is freed here is what the network is given
+            spent = [torch.full((size,), math.nan, dtype=dtype) for _ in range(30)]
+            del spent
+    with torch.autocast("cpu", torch.bfloat16):
+        assert network(frame).isfinite().all()

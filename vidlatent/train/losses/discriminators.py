@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 _GROUPS, _WIDEST = 8, 8
 
@@ -21,7 +22,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, dims: Literal["2d", "3d"] = "2d", *, width: int = 64, depth: int = 3) -> None:
         super().__init__()
         self.dims = dims
-        layers: list[nn.Module] = [self._conv(3, width, index=0), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [self._conv(3, width, index=0, padded=True), nn.LeakyReLU(0.2)]
         before = width
         for index in range(1, depth + 1):
             after, stride = width * min(2**index, _WIDEST), 2 if index < depth else 1
@@ -34,16 +35,17 @@ class PatchDiscriminator(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 0.02)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
-    def _conv(self, before: int, after: int, *, index: int, stride: int = 2) -> nn.Module:
+    def _conv(self, before: int, after: int, *, index: int, stride: int = 2, padded: bool = False) -> nn.Module:
         if self.dims == "2d":
             return nn.Conv2d(before, after, 4, stride, 1)
         in_time = stride if index % 2 else 1
-        return nn.Conv3d(before, after, (3, 4, 4), (in_time, stride, stride), 1)
+        return nn.Conv3d(before, after, (3, 4, 4), (in_time, stride, stride), (0 if padded else 1, 1, 1))
 
     def forward(self, video: Tensor) -> Tensor:
         """Logits of clips (B, 3, T, H, W)."""
         if self.dims == "3d":
-            return self.layers(video.contiguous())
+            # In bfloat16 a convolution that pads one frame of 3 channels reads unwritten memory (CPUs, torch 2.13).
+            return self.layers(pad(video, (0, 0, 0, 0, 1, 1)).contiguous())
         return self.layers(video.transpose(1, 2).flatten(0, 1).contiguous())
 
 
