@@ -7,7 +7,8 @@ sentinel and no warm-up branch anywhere above this file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from vidlatent.streaming.shelf import DEVICE, Kept, Shelf
 from vidlatent.streaming.window import Window, pad
+
+_PLAIN = {"int", "bool", "list[int]", "list[list[int]]", "dict[int, bool]"}
+"""Types of fields that keep no tensor."""
 
 
 def concat(slabs: Sequence[Tensor], axis: int) -> Tensor:
@@ -65,13 +69,21 @@ def convert(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def kept_in(state: Any) -> list[Tensor | Kept]:
     """Everything that a state keeps, wherever it lies; states that were saved are dictionaries."""
-    return _kept_in((state if isinstance(state, dict) else vars(state)).values())
+    if isinstance(state, dict):
+        return _kept_in(state.values())
+    return _kept_in([getattr(state, name) for name in _roomy(state.__class__)])
+
+
+@cache
+def _roomy(kind: type) -> tuple[str, ...]:
+    """Names of the fields that may keep something; it is asked very often while memory is counted."""
+    return tuple(f.name for f in fields(kind) if f.type not in _PLAIN)
 
 
 def _kept_in(values: Iterable[Any]) -> list[Tensor | Kept]:
     found: list[Tensor | Kept] = []
     for value in values:
-        kind = type(value)  # quicker than `isinstance`, and asked very often while memory is counted
+        kind = type(value)  # quicker than `isinstance`
         if kind is Tensor or kind is Kept:
             found.append(value)
         elif kind is list and value:
