@@ -51,8 +51,8 @@ class Search:
         peak = with_slack(needs.peak_bytes, self.predictor.device) + self._beside(plan)
         if self.streaming and len(plan.axes) > 1:  # when nothing runs, what was gathered is joined
             state = needs.state_bytes if plan.keep == "device" else 0
-            resting = with_slack(needs.code_bytes + state, self.predictor.device) + self._beside(plan)
-            peak = max(peak, resting + self._of_slab(self.answer, plan))
+            resting = needs.code_bytes + state + self._of_slab(self.answer, plan)
+            peak = max(peak, with_slack(resting, self.predictor.device) + self._beside(plan))
         return replace(plan, peak_bytes=peak, state_bytes=needs.state_bytes, budget_bytes=self.budget)
 
     def _coarsest(self, group: Group) -> Plan | None:

@@ -57,9 +57,8 @@ class Tally:
                 self._shelf.largest_bytes = 0
                 return
             held = self._held(filling=turn == 0)
-            # a copy is being written; to pinned memory, more than one
-            copies = (1 if self._counter.device == "cpu" else 2) * self._shelf.largest_bytes
-            away = self._counter.peak_bytes + held.noted + copies
+            # one copy is being written, another may be read
+            away = self._counter.peak_bytes + held.noted + 2 * self._shelf.largest_bytes
             self._away = max(self._away, away + beside_strips)
             self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
             self._state = max(self._state, held.total)
