@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from torch import Tensor
 
 import vidlatent as vl
 from vidlatent.testing import relative_error
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
+from family_checks import randomise
 
 PUBLISHED = {
     "wan-2.1": (17, 32, 32),
@@ -59,19 +63,6 @@ def kept_in_double() -> Iterator[None]:
         patch.object(Tensor, "float", lambda x: x if x.dtype == torch.double else shorten(x)),
     ):
         yield
-
-
-@torch.no_grad()
-def randomise(ae: vl.Autoencoder) -> None:
-    """Weights as in the parity tests: norms' scales in [0.5, 1.5], biases, and products that keep their size."""
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in ae.named_parameters():
-        if parameter.ndim > 1:
-            parameter.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
-        elif name.endswith("bias"):
-            parameter.normal_(0.0, 0.1, generator=generator)
-        else:
-            parameter.uniform_(0.5, 1.5, generator=generator)
 
 
 @torch.no_grad()

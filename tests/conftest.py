@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from vidlatent.metrics import flow
+
 torch.set_num_threads(1)  # tests run in parallel, one process a core; and their results repeat bit for bit
 sys.path.insert(0, str(Path(__file__).parent / "streaming"))  # sweep_helpers serve three folders
 
@@ -48,3 +50,17 @@ def ffmpeg() -> str:
     if program is None:
         _missing("the ffmpeg program is not installed")
     return str(program)
+
+
+@pytest.fixture
+def flows_found(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """A frame for every optical flow that is computed from here on."""
+    found: list[torch.Tensor] = []
+
+    def counted(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        found.append(source)
+        return find(source, target)
+
+    find = flow.bounded_flow
+    monkeypatch.setattr(flow, "bounded_flow", counted)
+    return found

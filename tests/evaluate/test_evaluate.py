@@ -22,7 +22,6 @@ from vidlatent.evaluate.candidate import Code, Shape
 from vidlatent.evaluate.job import Job, Row, Subject
 from vidlatent.evaluate.protocol import find_clips, identified
 from vidlatent.evaluate.runner import run_jobs
-from vidlatent.metrics import flow
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +73,11 @@ def test_codecs_match_the_bits_and_pca_the_size(done: Evaluation) -> None:
 
 
 def test_the_motion_of_a_clip_is_found_once_for_all_candidates(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: Path, tmp_path: Path, flows_found: list[Tensor]
 ) -> None:
-    asked = []
-
-    def counted(source: Tensor, target: Tensor) -> Tensor:
-        asked.append(source)
-        return find(source, target)
-
-    find = flow.bounded_flow
-    monkeypatch.setattr(flow, "bounded_flow", counted)
     result = evaluate(clips, [], tmp_path, baselines=["bicubic@2", "bicubic@4", "h264@0.5"], **FAST)
     assert len({row["warped_error"] for row in result.rows}) == 6
-    assert len(asked) == 2 * (FAST["frames"] - 1)
+    assert len(flows_found) == 2 * (FAST["frames"] - 1)
 
 
 def test_a_codec_is_timed_without_its_search() -> None:

@@ -83,10 +83,15 @@ def test_keys_and_shapes_of_the_authors() -> None:
         assert shapes.pop(name) == shape, name
 
 
-def test_keys_and_shapes_of_the_larger_decoder() -> None:
-    config = CATALOG["taew-2.2-super"].config
+def decoder_shapes(preset: str) -> dict[str, tuple[int, ...]]:
+    """Of the authors' names."""
+    config = CATALOG[preset].config
     links = adapter("taehv").links(config, shapes_of(without_weights("taehv", config)), "original")
-    shapes = {link.theirs: link.their_shape for link in links if link.theirs.startswith("decoder.")}
+    return {link.theirs: link.their_shape for link in links if link.theirs.startswith("decoder.")}
+
+
+def test_keys_and_shapes_of_the_larger_decoder() -> None:
+    shapes = decoder_shapes("taew-2.2-super")
     assert len(shapes) == 1 + 3 * (3 * 4 + 3) + 2
     for name, shape in {
         "decoder.0.weight": (512, 48, 1, 1),
@@ -101,9 +106,7 @@ def test_keys_and_shapes_of_the_larger_decoder() -> None:
 
 
 def test_keys_and_shapes_of_the_wide_decoder() -> None:
-    config = CATALOG["taeltx-2.3-wide"].config
-    links = adapter("taehv").links(config, shapes_of(without_weights("taehv", config)), "original")
-    shapes = {link.theirs: link.their_shape for link in links if link.theirs.startswith("decoder.")}
+    shapes = decoder_shapes("taeltx-2.3-wide")
     assert len(shapes) == 2 + 3 * (3 * 8 + 2) + 2
     for name, shape in {
         "decoder.1.weight": (1024, 128, 3, 3),
