@@ -24,6 +24,16 @@ NARROW: dict[str, dict[str, Any]] = {
     "ltx-video-0.9.0": {**_LTX, "encoder_widths": (8, 16, 32, 32), "decoder_widths": (8, 16, 32, 32)},
     "ltx-video-0.9.5": {**_LTX_FOLDS, "encoder_widths": (8, 16, 32, 64, 64)},
     "ltx-2": {**_LTX_FOLDS, "encoder_widths": (16, 32, 64, 64)},
+    "ltx-2.5": {
+        **_LTX,
+        "encoder_widths": (16, 32, 64, 64),
+        "encoder_blocks": (1, 1, 1, 1, 1),
+        "decoder_widths": (64, 64, 32, 32, 32),
+        "decoder_blocks": (1, 1, 1, 1, 2),
+        "decoder_kernels": ((3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3), (5, 5, 5)),
+        "head_dim": 16,
+        "time_channels": 16,
+    },
     "mochi-1": {
         "encoder_widths": (32, 32, 32, 32),
         "decoder_widths": (32, 32, 32, 32),

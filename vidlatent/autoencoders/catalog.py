@@ -31,6 +31,7 @@ from vidlatent.autoencoders.image_kl.config import FLUX, SD, SD3, SDXL
 from vidlatent.autoencoders.kvae.model import KVAEConfig
 from vidlatent.autoencoders.lean_vae.model import LeanVAEConfig
 from vidlatent.autoencoders.ltx.presets import LTX_2, LTX_23, LTX_VIDEO_090, LTX_VIDEO_091, LTX_VIDEO_095
+from vidlatent.autoencoders.ltx_25.config import LTX25Config
 from vidlatent.autoencoders.magvit.model import MagvitConfig
 from vidlatent.autoencoders.minimax_h3.config import MiniMaxH3Config
 from vidlatent.autoencoders.mochi.config import MochiConfig
@@ -61,6 +62,7 @@ CATALOG: dict[str, Entry] = {
     "ltx-video-0.9.5": Entry("ltx-video", LTX_VIDEO_095, "see model card"),
     "ltx-2": Entry("ltx-2", LTX_2, "see model card"),
     "ltx-2.3": Entry("ltx-2", LTX_23, "see model card"),
+    "ltx-2.5": Entry("ltx-2.5", LTX25Config(), "see model card"),
     "mochi-1": Entry("mochi", MochiConfig(), "Apache-2.0"),
     "allegro": Entry("allegro", AllegroConfig(), "Apache-2.0"),
     "taehv": Entry("taehv", taehv.TAEHV, "MIT"),

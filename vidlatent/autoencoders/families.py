@@ -53,6 +53,9 @@ from vidlatent.autoencoders.links import Shape
 from vidlatent.autoencoders.ltx.config import LTXConfig
 from vidlatent.autoencoders.ltx.model import build as build_ltx
 from vidlatent.autoencoders.ltx.published import LTX_2_VIDEO, LTX_VIDEO
+from vidlatent.autoencoders.ltx_25.config import LTX25Config
+from vidlatent.autoencoders.ltx_25.model import build as build_ltx_25
+from vidlatent.autoencoders.ltx_25.published import LTX_25
 from vidlatent.autoencoders.magvit.model import MagvitConfig
 from vidlatent.autoencoders.magvit.model import build as build_magvit
 from vidlatent.autoencoders.magvit.published import MAGVIT
@@ -98,6 +101,7 @@ FAMILIES: dict[str, Family] = {
     "wan": Family(WanConfig, build_wan, WAN),
     "ltx-video": Family(LTXConfig, build_ltx, LTX_VIDEO),
     "ltx-2": Family(LTXConfig, build_ltx, LTX_2_VIDEO),
+    "ltx-2.5": Family(LTX25Config, build_ltx_25, LTX_25),
     "mochi": Family(MochiConfig, build_mochi, MOCHI),
     "allegro": Family(AllegroConfig, build_allegro, ALLEGRO),
     "taehv": Family(TAEHVConfig, build_taehv, TAEHV_PUBLISHED),

@@ -9,6 +9,7 @@ HOMES: dict[str, str] = {
     "qwen-image": _GITHUB + "QwenLM/Qwen-Image",
     "ltx-video": _GITHUB + "Lightricks/LTX-Video",
     "ltx-2": _GITHUB + "Lightricks/LTX-2",
+    "ltx-2.5": _GITHUB + "Lightricks/LTX-2",
     "mochi": _GITHUB + "genmoai/mochi",
     "allegro": _GITHUB + "rhymes-ai/Allegro",
     "taehv": _GITHUB + "madebyollin/taehv",

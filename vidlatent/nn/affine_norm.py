@@ -11,12 +11,12 @@ from vidlatent.streaming import Pointwise
 
 
 class AffinePixelNorm(PixelNorm):
-    """`x / sqrt(mean over channels of x^2 + eps) * weight + bias`."""
+    """`x / sqrt(mean over channels of x^2 + eps) * weight (+ bias)`."""
 
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, *, bias: bool = True, eps: float = 1e-5) -> None:
         super().__init__(eps=eps)
         self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
 
     def apply_to(self, x: Tensor) -> Tensor:
         return self.norm(x, self.weight, self.bias)

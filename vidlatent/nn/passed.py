@@ -1,4 +1,4 @@
-"""How many frames went by: what rules for the first frame, for single frames and for chunks go by."""
+"""How many frames or rows went by: what rules for the first frame, for single frames, chunks and places go by."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from vidlatent.streaming import Sweep, Sweepable, T
 
 def frames_before(module: Sweepable, x: Tensor, sweep: Sweep | None) -> int:
     """Frames that `module` was given before `x`, which is counted now; ask once for each slab."""
-    if sweep is None or T not in sweep.axes:
+    return items_before(module, x, sweep, T)
+
+
+def items_before(module: Sweepable, x: Tensor, sweep: Sweep | None, axis: int) -> int:
+    """The same along T or H."""
+    if sweep is None or axis not in sweep.axes:
         return 0
-    passed = sweep.state(module, T, _Passed)
-    passed.count += x.shape[T]
-    return passed.count - x.shape[T]
+    passed = sweep.state(module, axis, _Passed)
+    passed.count += x.shape[axis]
+    return passed.count - x.shape[axis]
 
 
 @dataclass

@@ -28,10 +28,11 @@ def build(config: LTXConfig) -> Trees:
     """Both trees, with random weights."""
     spec = LatentSpec(config.latent_channels, config.stride, "single", config.mean, config.std)
     upstream = Upstream(tiles=Tiles.square(512, 448, config.stride[1]))
-    return Trees(_encoder(config), _Decoder(config).tree(), spec, has_logvar=True, upstream=upstream)
+    return Trees(encoder(config), _Decoder(config).tree(), spec, has_logvar=True, upstream=upstream)
 
 
-def _encoder(config: LTXConfig) -> Chain:
+def encoder(config: LTXConfig) -> Chain:
+    """The encoder alone, which LTX-2.5 has as well."""
     widths, latent = config.encoder_channels, config.latent_channels
     patch = (1, config.patch_size, config.patch_size)
     steps = [kind if on else None for kind, on in zip(config.downsample_kinds, config.downsample, strict=True)]

@@ -32,10 +32,15 @@ class Timestep(Pointwise):
         return x
 
     def waves(self) -> Tensor:
-        """Cosines, then sines, of the timestep at geometric frequencies (256,); in float32, as they were trained."""
-        steps = torch.arange(_FREQUENCIES, dtype=torch.float32, device=self.multiplier.device)
-        phases = (self.value * self.multiplier).float() * torch.exp(steps * (-math.log(_LONGEST) / _FREQUENCIES))
-        return torch.cat([phases.cos(), phases.sin()]).to(self.multiplier.dtype)
+        """`sinusoids` of the timestep (256,)."""
+        return sinusoids(self.value * self.multiplier).to(self.multiplier.dtype)
+
+
+def sinusoids(level: Tensor) -> Tensor:
+    """Cosines, then sines, of a number at geometric frequencies (256,); in float32, as models are trained."""
+    steps = torch.arange(_FREQUENCIES, dtype=torch.float32, device=level.device)
+    phases = level.float() * torch.exp(steps * (-math.log(_LONGEST) / _FREQUENCIES))
+    return torch.cat([phases.cos(), phases.sin()])
 
 
 class TimeEmbedding(Sweepable):
@@ -55,7 +60,7 @@ class TimeEmbedding(Sweepable):
         """(rows, channels), worked out once in a sweep."""
         if sweep is None:
             return self._table()
-        known = sweep.state(self, sweep.axes[0], _Known, shared=True)
+        known = sweep.state(self, sweep.axes[0], Known, shared=True)
         if known.table is None:
             known.table = self._table()
         return known.table
@@ -65,7 +70,9 @@ class TimeEmbedding(Sweepable):
 
 
 @dataclass
-class _Known:
+class Known:
+    """A table, once it is worked out."""
+
     table: Tensor | None = None
 
 
