@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vidlatent.streaming.heap import return_freed_blocks
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.reuse import Reuse
 from vidlatent.streaming.state import concat
 from vidlatent.streaming.sweep import Sweep
 
@@ -28,15 +28,24 @@ class SlabStream:
         self.module, self.plan = module, plan
         self.outer, self.inner = plan.axes[0], (plan.axes[1] if len(plan.axes) > 1 else None)
         self.sweep = Sweep(*plan.axes, keep=plan.keep)
-        self.finished = self._begun = False
+        if plan.added_bytes and next(module.parameters()).device.type == "cpu":
+            self.sweep.reuse = Reuse.within(plan.added_bytes, plan.budget_bytes, plan.peak_bytes)
+        self.finished = False
         self._empty: Tensor | None = None
         self._nothing: Tensor | None = None  # an answer that is empty, known from the first round on
         self._passes = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
-        along = self.outer if self.inner is None else self.inner
-        return concat([concat(list(strips), along) for strips in self.rounds(slab, last=last)], self.outer)
+        return concat([self._joined(strips) for strips in self.rounds(slab, last=last)], self.outer)
+
+    def _joined(self, strips: Iterator[Tensor]) -> Tensor:
+        """One round's strips in one."""
+        if self.inner is None:
+            return concat(list(strips), self.outer)
+        gathered = list(strips)
+        self.sweep.begin("joining", *gathered)
+        return concat(gathered, self.inner)
 
     def finish(self) -> Tensor:
         """End the axis and return what was still waiting for it."""
@@ -59,9 +68,6 @@ class SlabStream:
             raise ValueError("this stream is finished: start a new one")
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
-        if self.plan.budget_bytes and not self._begun and slab.device.type == "cpu":
-            return_freed_blocks(self.plan.budget_bytes, self.plan.peak_bytes)
-        self._begun = True
         self._check(slab)
         self.finished = last
         return self._rounds(slab, last)
@@ -73,6 +79,8 @@ class SlabStream:
         while last and not all(ended):
             ended.clear()
             yield self._round(self.empty, last, ended, idle=True)
+        if last and self.sweep.reuse:
+            self.sweep.reuse.close()
 
     def _round(self, slab: Tensor, last: bool, ended: list[bool], *, idle: bool = False) -> Iterator[Tensor]:
         """One slab through the module, in strips if there is an inner axis; adds whether the outer axis came out."""
@@ -111,6 +119,7 @@ class SlabStream:
             return answer.narrow(self.plan.axes[-1], 0, 0) if self._nothing is None else self._nothing
         if self._nothing is None:
             self._nothing = reduce(lambda empty, axis: empty.narrow(axis, 0, 0), self.plan.axes, answer).clone()
+        self.sweep.begin("giving", answer)
         return answer
 
     def _check(self, slab: Tensor) -> None:

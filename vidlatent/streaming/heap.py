@@ -1,4 +1,4 @@
-"""Make the C library give freed memory back, so that resident memory is what is in use.
+"""The C library's heap: what it keeps of freed memory, what is resident of it, and giving it back.
 
 glibc serves blocks below its mmap threshold from a heap that shrinks only at its top, and raises the threshold up to
 32 MiB as large blocks are freed (mallopt(3)). Activations of a few MiB then leave gaps that the next ones do not fit:
@@ -10,12 +10,30 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
+from typing import NamedTuple
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_SMALLEST, _LARGEST = 128 * 2**10, 32 * 2**20
-"""What glibc starts with and what it accepts at most."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_SMALLEST, _LARGEST, _MAPPINGS = 128 * 2**10, 32 * 2**20, 65536
+"""What glibc starts with, what it accepts at most, and how many mappings it makes."""
 _GAPS = 30
 """Thresholds that the gaps of a heap may add up to; 20 were seen."""
+
+
+class InUse(NamedTuple):
+    """Bytes in the heap, and in mappings of their own."""
+
+    in_heap: int
+    mapped: int
+
+
+class _Info(ctypes.Structure):
+    """What mallinfo2(3) tells."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )
 
 
 def return_freed_blocks(budget_bytes: int, needed_bytes: int = 0) -> bool:
@@ -30,17 +48,48 @@ def return_freed_blocks(budget_bytes: int, needed_bytes: int = 0) -> bool:
     if not _is_ours_to_set():
         return False
     spare = budget_bytes // 25 + (max(budget_bytes - needed_bytes, 0) // 2 if needed_bytes else 0)
-    libc, threshold = ctypes.CDLL(None), min(max(spare // _GAPS, _SMALLEST), _LARGEST)
+    threshold = min(max(spare // _GAPS, _SMALLEST), _LARGEST)
     # the heap's top is kept as glibc itself would: twice the threshold
-    accepted = libc.mallopt(_MMAP_THRESHOLD, threshold) and libc.mallopt(_TRIM_THRESHOLD, 2 * threshold)
-    return_free_heap()
-    return bool(accepted)
+    return _set({_MMAP_MAX: _MAPPINGS, _MMAP_THRESHOLD: threshold, _TRIM_THRESHOLD: 2 * threshold})
+
+
+def keep_freed_blocks() -> bool:
+    """From now on keep all freed blocks, of any size, until the next `return_free_heap`; see `return_freed_blocks`."""
+    if not _is_ours_to_set():
+        return False
+    return _set({_MMAP_MAX: 0, _MMAP_THRESHOLD: _SMALLEST, _TRIM_THRESHOLD: 2**31 - 1})
+
+
+def map_blocks(on: bool) -> None:
+    """While the heap keeps freed blocks: make new ones mappings of their own, or no more."""
+    _libc().mallopt(_MMAP_MAX, _MAPPINGS if on else 0)
 
 
 def return_free_heap() -> None:
     """Give the free parts of the heap to the system now; nothing unless the C library is glibc."""
     if _is_glibc():
-        ctypes.CDLL(None).malloc_trim(0)
+        _libc().malloc_trim(0)
+
+
+def in_use() -> InUse | None:
+    """Bytes of blocks that are not freed; None where the C library does not tell (glibc does from 2.33 on)."""
+    mallinfo = getattr(_libc(), "mallinfo2", None) if _is_glibc() else None
+    if mallinfo is None:
+        return None
+    mallinfo.restype = _Info
+    info = mallinfo()
+    return InUse(info.uordblks, info.hblkhd)
+
+
+def _set(options: dict[int, int]) -> bool:
+    accepted = [_libc().mallopt(option, value) for option, value in options.items()]
+    return_free_heap()
+    return all(accepted)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _is_ours_to_set() -> bool:

@@ -30,7 +30,10 @@ class Pointwise(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is None:
             return self.apply_to(x)
-        return x if sweep.passes(x) else sweep.attempt(self.apply_to, x)
+        if sweep.passes(x):
+            return x
+        sweep.begin(self, x)
+        return sweep.attempt(self.apply_to, x)
 
     def apply_to(self, x: Tensor) -> Tensor:
         """The operator on any slab."""
@@ -55,6 +58,8 @@ class Local(Sweepable):
             return x
         if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
             return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
+        if sweep:
+            sweep.begin(self, x)
         lacking = padding = dict.fromkeys(self.windows, 0)
         whole: dict[int, Window] = {}
         for axis, window in self._in_order(sweep):
@@ -83,6 +88,8 @@ class Local(Sweepable):
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)
         paddings = tuple(padding.values())
+        if sweep:
+            sweep.begin((self, "valid"), x)  # what was held is joined to the slab by now, and let go
         return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
 
     def _wakes(self, sweep: Sweep) -> bool:
@@ -153,10 +160,13 @@ class Barrier(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         swept = [axis for axis in sweep.axes if axis in self.axes] if sweep else []
         if sweep is None or not swept:
+            if sweep:
+                sweep.begin(self, x)
             return self._whole(x, sweep)
         axis = swept[0]  # the outer of two: when it ends, both have
         if sweep.passes(x) and not (sweep.idle and axis == sweep.axes[0]):
             return x
+        sweep.begin(self, x)
         gather = sweep.state(self, axis, Gather)
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
         if gather.closed:

@@ -19,6 +19,7 @@ from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.sample import Sample, Sampler, Shape
 from vidlatent.streaming.sampled import SampledStream
+from vidlatent.streaming.shelf import Keep
 from vidlatent.streaming.tally import Needs, Tally
 
 
@@ -82,7 +83,8 @@ class Predictor:
 
         What the slabs left out would have held and done is added.
         """
-        stream = SampledStream(self.module, replace(plan, keep="file", budget_bytes=0), self.sampler)
+        away: Keep = "host" if self.device == "cuda" else "file"
+        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler)
         samples, shape, outer = stream.samples, self.shape, plan.axes[0]
         for axis, sample in samples.items():
             shape = _cut(shape, axis, sum(sample.lengths))

@@ -1,11 +1,11 @@
 """Where a sweep's outer state lies between two slabs: on the device, or away from it (`shelves`).
 
-Away, writing goes on behind the computation, and reading one state ahead of it: a sweep asks for its states in the
-order in which it put them down.
+A sweep asks for its states in the order in which it put them down, so what it will ask for next is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,10 +17,16 @@ _NEAR = 3
 """How many numbers further the next state may be: what was put down between may be gone already."""
 
 
+def concat(slabs: Sequence[Tensor], axis: int) -> Tensor:
+    """Concatenate, copying only if two slabs hold something; empty slabs may disagree about the other axes."""
+    filled = [slab for slab in slabs if slab.shape[axis]]
+    return torch.cat(filled, axis) if len(filled) > 1 else (filled or slabs)[-1]
+
+
 class Shelf:
     """On the device: nothing moves."""
 
-    absent_bytes = largest_bytes = 0
+    absent_bytes = beside_bytes = 0
 
     def put(self, x: Tensor) -> Tensor | Kept:
         """Lay down a copy of `x`, which may be a view of something larger."""
@@ -34,6 +40,10 @@ class Shelf:
         """Take it up again; it is on the shelf no more."""
         assert isinstance(kept, Tensor)
         return kept
+
+    def join(self, kept: Tensor | Kept, x: Tensor, axis: int) -> Tensor:
+        """Take it up with `x` behind it."""
+        return concat([self.get(kept), x], axis)
 
     def drop(self, kept: Tensor | Kept) -> None:
         """Forget it."""
@@ -71,11 +81,11 @@ class Kept:
 class Away(Shelf):
     """Any other place: subclasses store, fetch (maybe later) and wait for what is fetched; places are used again.
 
-    `absent_bytes` are what lies there and was not sent for, `largest_bytes` the largest tensor that was put down.
+    `absent_bytes` are what lies there and was not sent for, `beside_bytes` what moving the largest tensor takes.
     """
 
     def __init__(self) -> None:
-        self.absent_bytes = self.largest_bytes = 0
+        self.absent_bytes = self.beside_bytes = 0
         self._count = 0
         self._kept: dict[int, Kept] = {}
         self._ahead: dict[int, Any] = {}
@@ -87,7 +97,7 @@ class Away(Shelf):
         place = None if x.is_meta else self._store(x)  # counting memory stores nothing
         kept = Kept(self._count, x.shape, dense_strides(x), x.dtype, x.device, place)
         self.absent_bytes += kept.nbytes
-        self.largest_bytes = max(self.largest_bytes, kept.nbytes)
+        self.beside_bytes = max(self.beside_bytes, self._takes(x))
         self._count += 1
         self._kept[kept.number] = kept
         return kept
@@ -101,9 +111,7 @@ class Away(Shelf):
         if kept.number not in self._ahead:
             self._send_for(kept)
         x = self._wait(self._ahead.pop(kept.number), kept)
-        self._forget(kept)
-        following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
-        self._look_ahead(next(following, None))
+        self._taken(kept)
         return x
 
     def copy(self, kept: Tensor | Kept) -> Tensor:
@@ -114,6 +122,12 @@ class Away(Shelf):
             if self._ahead.pop(kept.number, None) is None:
                 self.absent_bytes -= kept.nbytes
             self._forget(kept)
+
+    def _taken(self, kept: Kept) -> None:
+        """Forget it and look ahead."""
+        self._forget(kept)
+        following = (n for n in range(kept.number + 1, kept.number + 1 + _NEAR) if n in self._kept)
+        self._look_ahead(next(following, None))
 
     def _forget(self, kept: Kept) -> None:
         del self._kept[kept.number]
@@ -143,6 +157,10 @@ class Away(Shelf):
         places = self._free.get(nbytes)
         return places.pop() if places else None
 
+    def _takes(self, x: Tensor) -> int:
+        """Bytes on the device that it takes to move `x`."""
+        raise NotImplementedError
+
     def _store(self, x: Tensor) -> Any:
         raise NotImplementedError
 
@@ -151,6 +169,16 @@ class Away(Shelf):
 
     def _arrived(self, fetched: Any) -> Tensor:
         raise NotImplementedError
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether a tensor fills its place without gaps, its axes in any order."""
+    step = 1
+    for stride, size in sorted((x.stride(a), x.shape[a]) for a in range(x.ndim) if x.shape[a] > 1):
+        if stride != step:
+            return False
+        step *= size
+    return True
 
 
 def dense_strides(x: Tensor) -> tuple[int, ...]:

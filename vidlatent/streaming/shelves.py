@@ -6,14 +6,16 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vidlatent.streaming.shelf import Away, Keep, Kept, Shelf, dense_strides
+from vidlatent.streaming.shelf import Away, Keep, Kept, Shelf, dense_strides, is_dense
+
+_RUN = 4096
+"""Bytes of the smallest piece that is worth a call to the system."""
 
 
 class HostShelf(Away):
@@ -25,6 +27,9 @@ class HostShelf(Away):
     def __init__(self) -> None:
         super().__init__()
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
+
+    def _takes(self, x: Tensor) -> int:
+        return 2 * x.nbytes  # one is on its way there, and one back
 
     def _store(self, x: Tensor) -> Tensor:
         buffer = self._spare(x.nbytes)  # pinning is slow
@@ -66,65 +71,100 @@ class HostShelf(Away):
 
 
 class FileShelf(Away):
-    """A temporary file (`TMPDIR` says where); written and read by one thread, so a read finds what was written."""
+    """A temporary file (`TMPDIR` says where), written and read at once; the system writes behind and reads ahead.
+
+    What is put down goes there from where it lies, and nothing is held of what will be asked for next.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 -- lives as long as the shelf
-        self._thread = ThreadPoolExecutor(1)
-        weakref.finalize(self, _close, self._thread, self._file)
+        weakref.finalize(self, self._file.close)
         self._end = 0
-        self._writing: Future[None] | None = None
 
-    def _store(self, x: Tensor) -> tuple[int, Future[None]]:
+    def _takes(self, x: Tensor) -> int:
+        return 0 if _runs(x) is not None else x.nbytes
+
+    def _store(self, x: Tensor) -> int:
         spare = self._spare(x.nbytes)
-        offset = self._end if spare is None else spare[0]
+        offset = self._end if spare is None else spare
         self._end = max(self._end, offset + x.nbytes)
-        if self._writing is not None:  # there is one copy at most
-            self._writing.result()
-        copy = torch.empty_strided(x.shape, dense_strides(x), dtype=x.dtype).copy_(x)
-        self._writing = self._thread.submit(_write, self._file, [_bytes(copy)], offset)
-        return offset, self._writing
+        runs = _runs(x) if x.device.type == "cpu" else None
+        if runs is None:
+            runs = [torch.empty_strided(x.shape, dense_strides(x), dtype=x.dtype).copy_(x)]
+        place = offset
+        for view in map(_bytes, runs):
+            while view:
+                written = os.pwrite(self._file.fileno(), view, place)
+                view, place = view[written:], place + written
+        return offset
 
-    def _fetch(self, kept: Kept) -> Future[Tensor]:
-        return self._thread.submit(_read, self._file, kept)
+    def join(self, kept: Tensor | Kept, x: Tensor, axis: int) -> Tensor:
+        """Read straight to where it is to lie."""
+        if isinstance(kept, Tensor) or kept.device.type == "cuda" or not x.shape[axis]:
+            return super().join(kept, x, axis)
+        shape = [*x.shape[:axis], kept.shape[axis] + x.shape[axis], *x.shape[axis + 1 :]]
+        innermost = x.ndim == 5 and kept.stride[1] == 1
+        layout = torch.channels_last_3d if innermost else torch.contiguous_format
+        joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        room, rest = joined.split([kept.shape[axis], x.shape[axis]], axis)
+        if not self._fill(room, kept):
+            del joined, room, rest
+            return super().join(kept, x, axis)
+        rest.copy_(x)
+        self.absent_bytes -= kept.nbytes
+        self._taken(kept)
+        return joined
 
-    def _arrived(self, fetched: Future[Tensor]) -> Tensor:
-        return fetched.result()
+    def _fill(self, room: Tensor, kept: Kept) -> bool:
+        """Read it to where it is to lie; False if it would lie there in another order, or in many pieces."""
+        lies = zip(kept.shape, kept.stride, dense_strides(room), strict=True)
+        runs = _runs(room)
+        if runs is None or any(size > 1 and was != now for size, was, now in lies):
+            return False
+        if kept.place is not None:
+            self._read(runs, kept.place)
+        return True
+
+    def _look_ahead(self, number: int | None) -> None:
+        if number is not None and hasattr(os, "posix_fadvise"):
+            kept = self._kept[number]
+            if kept.place is not None:
+                os.posix_fadvise(self._file.fileno(), kept.place, kept.nbytes, os.POSIX_FADV_WILLNEED)
+
+    def _fetch(self, kept: Kept) -> Tensor:
+        x = kept.empty("cpu")
+        self._read([x], kept.place)
+        return x.to(kept.device)
+
+    def _read(self, runs: list[Tensor], offset: int) -> None:
+        for view in map(_bytes, runs):
+            while view:
+                count = os.preadv(self._file.fileno(), [view], offset)
+                if not count:
+                    raise OSError("the file that holds a sweep's state is shorter than what was written to it")
+                view, offset = view[count:], offset + count
+
+    def _arrived(self, fetched: Tensor) -> Tensor:
+        return fetched
 
 
 SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": FileShelf}
 
 
-def _write(file: IO[bytes], data: list[Tensor], offset: int) -> None:
-    """Write the one tensor in `data`, which nobody holds any more when that is said to be done."""
-    view = memoryview(data.pop().numpy().data)
-    while view:
-        written = os.pwrite(file.fileno(), view, offset)
-        view, offset = view[written:], offset + written
+def _runs(x: Tensor) -> list[Tensor] | None:
+    """`x` as it lies, in one piece or in a few, in memory order; None if it is in too many."""
+    if is_dense(x):
+        return [x]
+    outermost = max(range(x.ndim), key=lambda axis: (x.stride(axis), x.shape[axis]))
+    parts = list(x.unbind(outermost))
+    return parts if is_dense(parts[0]) and parts[0].nbytes >= _RUN else None
 
 
-def _read(file: IO[bytes], kept: Kept) -> Tensor:
-    offset, written = kept.place
-    written.result()  # an error of the disk is raised here: what was never written is never read
-    x = kept.empty("cpu")
-    view = memoryview(_bytes(x).numpy().data)
-    while view:
-        count = os.preadv(file.fileno(), [view], offset)
-        if not count:
-            raise OSError("the file that holds a sweep's state is shorter than what was written to it")
-        view, offset = view[count:], offset + count
-    return x.to(kept.device)
-
-
-def _close(thread: ThreadPoolExecutor, file: IO[bytes]) -> None:
-    thread.shutdown(wait=False, cancel_futures=True)
-    file.close()
-
-
-def _bytes(x: Tensor) -> Tensor:
-    """The storage of a dense tensor, as bytes in memory order."""
-    return torch.empty(0, dtype=torch.uint8).set_(x.untyped_storage())
+def _bytes(x: Tensor) -> memoryview:
+    """A dense tensor as bytes in memory order."""
+    flat = x.as_strided((x.numel(),), (1,))
+    return memoryview(flat.view(torch.uint8).numpy()).cast("B")
 
 
 def _typed(buffer: Tensor, like: Tensor) -> Tensor:

@@ -11,20 +11,14 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from vidlatent.streaming.shelf import DEVICE, Kept, Shelf
+from vidlatent.streaming.shelf import concat as concat
 from vidlatent.streaming.window import Window, pad
 
 _PLAIN = {"int", "bool", "list[int]", "list[list[int]]", "dict[int, bool]"}
 """Types of fields that keep no tensor."""
-
-
-def concat(slabs: Sequence[Tensor], axis: int) -> Tensor:
-    """Concatenate, copying only if two slabs hold something; empty slabs may disagree about the other axes."""
-    filled = [slab for slab in slabs if slab.shape[axis]]
-    return torch.cat(filled, axis) if len(filled) > 1 else (filled or slabs)[-1]
 
 
 def join(held: Tensor | None, x: Tensor, axis: int) -> Tensor:
@@ -115,7 +109,7 @@ class Halo(State):
 
     def join(self, x: Tensor, axis: int) -> None:
         """Take in a slab; what was carried is let go, so that it does not lie there twice."""
-        self.carry = x if self.carry is None or self.ended else join(self.shelf.get(self.carry), x, axis)
+        self.carry = x if self.carry is None or self.ended else self.shelf.join(self.carry, x, axis)
 
     def give(self, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
         """Return the run of (padded) inputs whose outputs are now complete; keep the rest.

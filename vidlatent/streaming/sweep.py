@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from vidlatent.streaming.oom import is_out_of_memory
+from vidlatent.streaming.reuse import Reuse
 from vidlatent.streaming.shelf import Keep, Kept
 from vidlatent.streaming.shelves import SHELVES
 from vidlatent.streaming.state import State, convert, kept_in
@@ -51,6 +52,7 @@ class Sweep:
         self._depth = 0
         self.keep, self.shelf = keep, SHELVES[keep]()
         self.relieved = False
+        self.reuse: Reuse | None = None
         self._states: dict[int, dict[Key, Any]] = {axis: {} for axis in axes}
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
@@ -72,6 +74,11 @@ class Sweep:
         self.idle = False
         for axis in self.axes[1:]:
             self.last[axis] = state.inner_last
+
+    def begin(self, step: Hashable, *inputs: Tensor) -> None:
+        """A step of the pass is about to work on `inputs`: a leaf, a part of one, or whoever takes the answer."""
+        if self.reuse:
+            self.reuse.make_room(step, sum(x.nbytes for x in inputs))
 
     def enter(self, state: State, x: Tensor) -> None:
         """Note how far the inner axis is when `x` comes, for `wake`; empty slabs do not count."""

@@ -54,11 +54,10 @@ class Tally:
             beside_strips = beside + self._take_strips(strips, warm=warm)
             if warm:
                 self._stream.forget_thickness(self._stream.outer)
-                self._shelf.largest_bytes = 0
+                self._shelf.beside_bytes = 0
                 return
             held = self._held(filling=turn == 0)
-            # one copy is being written, another may be read
-            away = self._counter.peak_bytes + held.noted + 2 * self._shelf.largest_bytes
+            away = self._counter.peak_bytes + held.noted + self._shelf.beside_bytes
             self._away = max(self._away, away + beside_strips)
             self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
             self._state = max(self._state, held.total)
@@ -68,7 +67,7 @@ class Tally:
 
     def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
         """Bytes that the inner axis would have held more."""
-        counter, largest, sample, along = self._counter, self._shelf.largest_bytes, self._inner, self._stream.inner
+        counter, beside, sample, along = self._counter, self._shelf.beside_bytes, self._inner, self._stream.inner
         warms, missed, count = sample is not None and sample.warm, 0, 0
         counter.restart()
         counter.pauses = warm or warms
@@ -79,7 +78,7 @@ class Tally:
                 continue
             if warms and count == 1:
                 self._stream.forget_thickness(along)
-                self._shelf.largest_bytes, counter.pauses = largest, warm
+                self._shelf.beside_bytes, counter.pauses = beside, warm
             if sample.missing and sample.holding:
                 left_out = waiting(self._stream, along, filling=count <= len(sample.lengths))
                 missed = max(missed, left_out.slabs.total() + left_out.notes.total())

@@ -1,0 +1,127 @@
+"""Use freed memory again while a sweep runs: the system clears the pages of all that it hands out, which takes time.
+
+The heap keeps what is freed, and before a step of the sweep resident memory is looked at. What it grew by under that
+step before says how far it may grow now; if that is too far the heap's gaps are returned first, and if it still is,
+blocks of this step are mappings of their own, which leave no gaps. Nothing goes back while a step runs, so what is
+seen at the next is the peak.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Hashable
+from threading import Lock
+from typing import NamedTuple
+
+from vidlatent.streaming import heap
+
+_TIMES = 8
+"""A step that was not seen yet is expected to take so many times its input."""
+_WORTH_IT = 1 << 20
+"""Smaller gaps are not returned: looking through the heap takes time too."""
+_SPARE = 4 << 20
+"""Left free for what the interpreter takes, and for steps that take a little more than before."""
+
+_lock = Lock()
+_running = 0
+"""Sweeps of this process that reuse memory now: it has one heap."""
+
+
+class _Look(NamedTuple):
+    """Bytes of this process: resident, of these in gaps of the heap, and those that are no mapping of their own."""
+
+    resident: int
+    gaps: int
+    in_heap: int
+
+
+class _Growth(NamedTuple):
+    """Bytes that memory grew by under a step whose input had so many; at most, where gaps may have served as well."""
+
+    nbytes: int
+    of_input: int
+    exact: bool
+
+
+class Reuse:
+    """Keeps resident memory within `added_bytes` above what it is now, as long as a sweep needs no more.
+
+    When the last of a process is closed, or forgotten, freed memory is returned as `heap.return_freed_blocks` does it
+    for the budget.
+    """
+
+    def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+        self._apart = 0
+        self._before = self._look()
+        self._apart = self._before.gaps  # libraries, and what else is no block: the heap was trimmed just now
+        self._limit = self._before.resident + added_bytes - _SPARE
+        self._step: tuple[Hashable, int] | None = None
+        self._mapping = False
+        self._growth: dict[Hashable, _Growth] = {}
+        self.close = weakref.finalize(self, _end, self._statm, budget_bytes, peak_bytes)
+        self.close.atexit = False
+
+    @classmethod
+    def within(cls, added_bytes: int, budget_bytes: int, peak_bytes: int) -> Reuse | None:
+        """One that has begun, or None where the heap cannot be told to keep what is freed."""
+        global _running  # noqa: PLW0603 -- as the heap is
+        with _lock:
+            if heap.in_use() is None or not heap.keep_freed_blocks():
+                return None
+            _running += 1
+        return cls(added_bytes, budget_bytes, peak_bytes)
+
+    def make_room(self, step: Hashable, nbytes: int) -> None:
+        """`step` is about to work on so many bytes."""
+        now = self._look()
+        self._learn(now)
+        growth = self._expected(step, nbytes)
+        if now.resident + growth > self._limit and now.gaps > _WORTH_IT:
+            heap.return_free_heap()
+            now = self._look()
+        mapping = now.resident + growth > self._limit
+        if mapping != self._mapping:
+            heap.map_blocks(mapping)
+        self._step, self._before, self._mapping = (step, nbytes), now, mapping
+
+    def _expected(self, step: Hashable, nbytes: int) -> int:
+        """The most that memory grew by under this step, and more if it works on more than then."""
+        seen = self._growth.get(step, _Growth(0, 0, exact=False))
+        return seen.nbytes + _TIMES * max(nbytes - seen.of_input, 0)
+
+    def _learn(self, now: _Look) -> None:
+        """What the last step took; where that could use gaps, the least that was seen bounds it from above."""
+        if self._step is None or self._mapping:
+            return
+        step, of_input = self._step
+        exact = self._before.gaps <= _WORTH_IT
+        growth = now.in_heap - self._before.in_heap + (0 if exact else self._before.gaps)
+        known = self._growth.get(step)
+        if known is not None and known.exact == exact:
+            expected = self._expected(step, of_input)
+            news = growth > expected if exact else growth < expected
+        else:
+            news = exact or known is None
+        if news:
+            self._growth[step] = _Growth(growth, of_input, exact)
+
+    def _look(self) -> _Look:
+        resident = _resident(self._statm)
+        used = heap.in_use()
+        assert used is not None
+        return _Look(resident, resident - sum(used) - self._apart, resident - used.mapped)
+
+
+def _resident(statm: int) -> int:
+    return int(os.pread(statm, 80, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _end(statm: int, budget_bytes: int, peak_bytes: int) -> None:
+    global _running  # noqa: PLW0603
+    os.close(statm)
+    with _lock:
+        _running -= 1
+        if not _running:
+            heap.return_freed_blocks(budget_bytes, peak_bytes)
