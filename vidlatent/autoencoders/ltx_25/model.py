@@ -23,7 +23,6 @@ from vidlatent.nn.edges import Pad
 from vidlatent.nn.gated_mlp import GatedMLP
 from vidlatent.nn.neighbourhood import NeighbourhoodAttention
 from vidlatent.nn.resample import Factors
-from vidlatent.nn.rotary import RotatedHeads
 from vidlatent.streaming import Sweepable, T
 
 _EPS = 1e-6
@@ -67,9 +66,9 @@ def _block(dim: int, kernel: Factors, head_dim: int) -> Chain:
 
 def _around(dim: int, kernel: Factors, head_dim: int, norm1: Sweepable, norm2: Sweepable) -> Chain:
     """A transformer block with these norms."""
-    heads, attention = RotatedHeads(dim, head_dim, eps=_EPS), NeighbourhoodAttention(kernel, head_dim)
+    attention = NeighbourhoodAttention(dim, kernel, head_dim, eps=_EPS)
     return named(
-        attn=Residual(named(norm=norm1, heads=heads, attention=attention, to_out=Conv3d(dim, dim))),
+        attn=Residual(named(norm=norm1, attention=attention, to_out=Conv3d(dim, dim))),
         mlp=Residual(named(norm=norm2, mlp=GatedMLP(dim, (4 * dim + 15) // 16 * 16))),
     )
 
