@@ -5,6 +5,7 @@ is dropped after every doubling of frames. Windows are moved inwards at the ends
 two copies of it are seen, and what comes of them is dropped before the fifth stage: it takes noise to pixels in one
 step, guided by the context. Clips smaller than a window are enlarged with copies of their edges, as the authors' code
 does; diffusers refuses them. The whole clip is the definition: published tiles draw their noise anew and are blended.
+Attention to neighbours: Hassani et al., arXiv:2204.07143.
 """
 
 from __future__ import annotations
