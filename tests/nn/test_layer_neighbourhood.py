@@ -10,7 +10,8 @@ from sweep_helpers import ORDERS, assert_close, assert_sweeps, examples, random_
 from torch import Tensor
 
 from vidlatent.errors import InputError
-from vidlatent.nn import Chain, Conv3d, Residual
+from vidlatent.nn import Chain, Conv3d, GroupNorm, Residual
+from vidlatent.nn.at_least import AtLeast
 from vidlatent.nn.neighbourhood import NeighbourhoodAttention
 from vidlatent.nn.rotary import rotations, turn
 from vidlatent.streaming import H, Plan, SlabStream, T, Window, run
@@ -81,6 +82,17 @@ def test_inside_a_model_sweeps_exactly(order: tuple[int, ...]) -> None:
     want = model(x)
     for thickness in (1, 2, 3):
         assert_close(run(model, x, Plan(order, chunk=thickness, strip=thickness)), want)
+
+
+@pytest.mark.parametrize("over", ["clip", "frame"])
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_between_barriers_sweeps_exactly(order: tuple[int, ...], over: str) -> None:
+    three, layers = Window.centred(3), []
+    for _ in range(2):
+        layers += [GroupNorm(2, 8, over=over), Residual(Chain(small((3, 3, 3)), Conv3d(8, 8, t=three)))]
+    model = randomise(Chain(*layers, AtLeast(small((3, 5, 1)), (3, 5, 1), (1, 1, 1))), 1).requires_grad_(False)
+    x = random_like(torch.empty(1, 8, 7, 9, 3, dtype=torch.double), 3)
+    assert_streams_exactly(model, x, [order], partitions=6)
 
 
 def test_a_frame_waits_for_half_a_window_and_the_first_for_a_whole_one() -> None:
