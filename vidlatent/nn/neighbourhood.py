@@ -75,15 +75,10 @@ class NeighbourhoodAttention(Local):
 
     def answer(self, x: Tensor, places: dict[int, list[int]]) -> Tensor:
         """Answers for the positions of a run with a whole window around them; `places` are those of its items."""
-        queries, keys, values = self._heads(x, places)
-        tiles, size = WindowTiles(self.kernel, self.head_dim, x), self.kernel[0]
-        count = x.shape[T] - size + 1
-        frames = [
-            tiles.frame(queries[:, t + size // 2], keys[:, t : t + size], values[:, t : t + size])
-            for t in range(1 if x.is_meta else count)  # counting: the first tells of all
-        ]
-        out = frames[0].new_empty(len(x), count, *frames[0].shape[1:]) if x.is_meta else torch.stack(frames, 1)
-        return out.permute(0, 4, 1, 2, 3)
+        tiles = WindowTiles(self.kernel, self.head_dim, x)
+        places = places | {W: [*places[W], *[0] * tiles.beyond]}
+        heads = self._heads(F.pad(x, (0, tiles.beyond)) if tiles.beyond else x, places)
+        return tiles.attend(*heads).permute(0, 4, 1, 2, 3)
 
     def _heads(self, x: Tensor, places: dict[int, list[int]]) -> list[Tensor]:
         """Queries, keys and values of every position, `(B, T, H, W, C)` each."""
