@@ -137,6 +137,7 @@ def test_published_sizes() -> None:
         "ltx-video-0.9.5": 1_246_913_522,
         "ltx-2": 1_222_479_601,
         "ltx-2.3": 726_105_969,
+        "ltx-2.5": 736_070_513,
     }
     assert all(ae.latent_spec.stride == (8, 32, 32) and ae.exactness == "single pass" for ae in built.values())
 

@@ -38,6 +38,7 @@ LAYERS = {
     "rms norm": lambda: RMSNorm(4),
     "rms norm, bias, silu": lambda: RMSNorm(4, bias=True, silu=True),
     "layer norm": lambda: LayerNorm(4),
+    "layer norm, silu": lambda: LayerNorm(4, silu=True),
     "group norm of the clip": lambda: GroupNorm(2, 4),
     "group norm of frames": lambda: GroupNorm(2, 4, over="frame"),
     "frame attention": lambda: FrameAttention(4, heads=2),

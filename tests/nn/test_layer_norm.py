@@ -62,15 +62,17 @@ def test_the_blocked_rms_norm_is_the_definition_over_many_blocks(dtype, silu: bo
 
 
 @examples(30)
-@given(st.data(), clips(channels=5), st.booleans(), seeds)
-def test_layer_norm(data, x: Tensor, affine: bool, seed: int) -> None:
-    norm = randomise(LayerNorm(5, affine=affine), seed, x.dtype)
+@given(st.data(), clips(channels=5), st.booleans(), st.booleans(), seeds)
+def test_layer_norm(data, x: Tensor, affine: bool, silu: bool, seed: int) -> None:
+    norm, before = randomise(LayerNorm(5, affine=affine, silu=silu), seed, x.dtype), x.clone()
     want = (x - x.mean(1, keepdim=True)) / (x.var(1, unbiased=False, keepdim=True) + norm.eps).sqrt()
     if affine:
         want = want * norm.weight.view(-1, 1, 1, 1) + norm.bias.view(-1, 1, 1, 1)
+    want = F.silu(want) if silu else want
     with torch.no_grad():
         # channels that happen to be nearly equal are divided by little: what rounding explains is larger there
         assert_close(norm(x), want, tolerance=1e-10 if x.dtype == torch.double else 1e-4)
+    assert torch.equal(x, before)
     assert_sweeps(data, norm, x)
 
 

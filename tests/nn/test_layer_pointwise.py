@@ -53,6 +53,7 @@ POINTWISE = [
     RMSNorm(8),
     RMSNorm(8, bias=True, silu=True),
     LayerNorm(8),
+    LayerNorm(8, silu=True),
     Nearest((2, 3, 1)),
     DepthToSpace((2, 2, 2)),
     InverseHaar((2, 2, 2)),

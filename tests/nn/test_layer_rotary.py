@@ -1,65 +1,67 @@
-"""Heads that are turned by their place, against complex numbers."""
+"""Turning heads by their place, against complex numbers."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_helpers import assert_close, assert_sweeps, clips, examples, random_like, randomise, seeds
+from sweep_helpers import assert_close, examples, random_like, seeds
 from torch import Tensor
 
-from vidlatent.nn.rotary import RotatedHeads
+from vidlatent.nn.rotary import dims_of_axes, rotations, turn
+
+PLACES = st.lists(st.integers(0, 2000), min_size=1, max_size=4)
 
 
-def by_definition(module: RotatedHeads, x: Tensor) -> Tensor:
-    parts = torch.einsum("bcthw,oc->bthwo", x, module.to_qkv.weight) + module.to_qkv.bias
-    queries, keys, values = (part.unflatten(-1, (-1, module.head_dim)) for part in parts.chunk(3, -1))
-    answers = []
-    for part, weight in ((queries, module.norm_q), (keys, module.norm_k)):
-        normed = part / (part.square().mean(-1, keepdim=True) + module.eps).sqrt() * weight
-        pairs, start, turned = torch.view_as_complex(normed.unflatten(-1, (-1, 2)).double().contiguous()), 0, []
-        for axis, dims in enumerate(module.dims):
-            rates = torch.tensor([10000.0 ** (-2 * i / dims) for i in range(dims // 2)], dtype=torch.double).float()
-            places = torch.arange(x.shape[2 + axis], dtype=torch.double)
-            shape = [len(places) if a == axis else 1 for a in range(3)]
-            angles = torch.outer(places, rates.double()).view(*shape, 1, dims // 2)
-            turned.append(pairs[..., start : start + dims // 2] * torch.polar(torch.ones_like(angles), angles))
-            start += dims // 2
-        answers.append(torch.view_as_real(torch.cat(turned, -1)).flatten(-3).to(x.dtype))
-    return torch.cat([*answers, values.flatten(-2)], -1).permute(0, 4, 1, 2, 3)
+def by_definition(heads: Tensor, places: list[list[int]]) -> Tensor:
+    """Heads `(T, H, W, heads, head_dim)`, a pair at a time."""
+    pairs, start, turned = torch.view_as_complex(heads.unflatten(-1, (-1, 2)).contiguous()), 0, []
+    for axis, dims in enumerate(dims_of_axes(heads.shape[-1])):
+        for pair in range(dims // 2):
+            rate = float(torch.tensor(1 / 10000.0 ** (2 * pair / dims), dtype=torch.double).float())
+            angles = torch.tensor([place * rate for place in places[axis]], dtype=torch.double)
+            spread = [len(angles) if a == axis else 1 for a in range(3)]
+            turned.append(pairs[..., start + pair] * torch.polar(torch.ones_like(angles), angles).view(*spread, 1))
+        start += dims // 2
+    return torch.view_as_real(torch.stack(turned, -1)).flatten(-2)
 
 
-@torch.no_grad()
-@examples(25)
-@given(data=st.data(), x=clips(channels=32, t=6, h=5, w=3), dim=st.sampled_from([8, 16, 32]), seed=seeds)
-def test_pairs_turn_by_frame_row_and_column(data, x: Tensor, dim: int, seed: int) -> None:
-    module = randomise(RotatedHeads(32, dim), seed, x.dtype)
-    assert_close(module(x), by_definition(module, x))
-    assert_sweeps(data, module, x)
+@examples(40)
+@given(places=st.tuples(PLACES, PLACES, PLACES), dim=st.sampled_from([8, 16, 32, 64]), seed=seeds)
+def test_pairs_turn_by_frame_row_and_column(places, dim: int, seed: int) -> None:
+    heads = random_like(torch.empty(*map(len, places), 2, dim, dtype=torch.double), seed)
+    turns = rotations([torch.tensor(along) for along in places], dim, torch.double)
+    assert_close(turn(heads, turns), by_definition(heads, places))
 
 
 @pytest.mark.parametrize(("dim", "dims"), [(64, (16, 24, 24)), (32, (8, 12, 12)), (16, (4, 6, 6)), (8, (0, 4, 4))])
 def test_a_quarter_turns_by_the_frame(dim: int, dims: tuple[int, int, int]) -> None:
-    assert RotatedHeads(64, dim).dims == dims
+    assert dims_of_axes(dim) == dims
 
 
-@torch.no_grad()
 def test_scores_see_how_far_apart_places_are_and_no_more() -> None:
-    module = randomise(RotatedHeads(16, 16), 0)
-    x = random_like(torch.empty(1, 16, 1, 1, 1, dtype=torch.double), 0).expand(-1, -1, 6, 5, 4)
-    queries, keys, _ = module(x)[0].chunk(3)
-    score = (queries[:, 0, 0, 0] * keys[:, 2, 1, 3]).sum()
-    torch.testing.assert_close((queries[:, 3, 2, 0] * keys[:, 5, 3, 3]).sum(), score, rtol=1e-6, atol=1e-6)
-    assert (queries[:, 0, 0, 0] * keys[:, 3, 1, 3]).sum().sub(score).abs() > 1e-3
+    query, key = random_like(torch.empty(2, 1, 1, 1, 1, 16, dtype=torch.double), 0)
+
+    def score(*places: tuple[int, int, int]) -> float:
+        there = [rotations([torch.tensor([n]) for n in place], 16, torch.double) for place in places]
+        return float((turn(query, there[0]) * turn(key, there[1])).sum())
+
+    want = score((0, 0, 0), (2, 1, 3))
+    assert score((300, 20, 5), (302, 21, 8)) == pytest.approx(want, abs=1e-9)
+    assert abs(score((0, 0, 0), (3, 1, 3)) - want) > 1e-3
 
 
-@torch.no_grad()
 def test_half_precision_turns_in_single() -> None:
-    module, x = randomise(RotatedHeads(16, 16), 0, torch.float), torch.randn(1, 16, 2, 300, 2)
-    error = (module.bfloat16()(x.bfloat16()).float() - module.float()(x)).abs().max()
-    assert error < 0.2  # angles of row 299 in bfloat16 would be off by whole turns
+    """Angles in bfloat16 would be off by whole turns this far."""
+    heads, places = torch.randn(1, 1, 1, 2, 16), [torch.tensor([n]) for n in (999, 301, 517)]
+    turns = rotations(places, 16, torch.bfloat16)
+    assert turns[0].dtype == torch.float32
+    got = turn(heads.bfloat16(), turns)
+    assert got.dtype == torch.bfloat16
+    assert (got.float() - turn(heads, rotations(places, 16, torch.float32))).abs().max() < 0.05
 
 
-def test_heads_that_do_not_divide_are_refused() -> None:
-    for channels, dim in ((24, 16), (12, 12)):
-        with pytest.raises(ValueError, match="do not divide into heads"):
-            RotatedHeads(channels, dim)
+def test_counting_has_the_same_shapes() -> None:
+    places = [torch.arange(n) for n in (2, 3, 4)]
+    real = rotations(places, 16, torch.float16)
+    counted = rotations([along.to("meta") for along in places], 16, torch.float16)
+    assert [(c.shape, c.dtype) for c in counted] == [(r.shape, r.dtype) for r in real]

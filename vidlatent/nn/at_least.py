@@ -10,7 +10,7 @@ from vidlatent.nn.passed import items_before
 from vidlatent.nn.resample import Factors
 from vidlatent.streaming import H, State, Sweep, Sweepable, T, W
 from vidlatent.streaming.shelf import Kept
-from vidlatent.streaming.state import concat
+from vidlatent.streaming.state import concat, drop
 from vidlatent.streaming.window import pad
 
 _AXES = (T, H, W)
@@ -20,7 +20,7 @@ class AtLeast(Sweepable):
     """`body` on a clip of at least `minimum` items along (T, H, W), and of its answer what the given items stand for.
 
     What is missing are copies of the last frame, and of the rows and columns at both ends. `body` gives `factors` items
-    for each, but one for the first frame.
+    for each, but one for the first frame. Rows wait until there are enough, frames do not.
     """
 
     def __init__(self, body: Sweepable, minimum: Factors, factors: Factors) -> None:
@@ -49,11 +49,11 @@ class AtLeast(Sweepable):
         if held.given:
             return x
         if held.count < self.minimum[axis] and not sweep.last[axis]:
-            held.slabs = [*held.slabs, *([held.shelf.put(x)] if x.shape[axis] else [])]
-            return x.narrow(axis, 0, 0)
-        slabs, held.slabs, held.given = held.slabs, [], True
+            return held.keep_last(x) if axis == T else held.keep(x, axis)
+        kept, held.slabs, held.given = [*map(held.shelf.get, held.slabs)], [], True
         known.note(axis, held.count)
-        return self._filled(concat([*map(held.shelf.get, slabs), x], axis), axis, held.count)
+        x = self._filled(concat([*kept, x], axis), axis, held.count)
+        return drop(x, T, len(kept)) if axis == T else x  # the frame that was kept has gone by
 
     def _filled(self, x: Tensor, axis: int, count: int) -> Tensor:
         missing = max(self.minimum[axis] - count, 0) if count else 0
@@ -88,8 +88,21 @@ class _Lengths:
 
 @dataclass
 class _Held(State):
-    """What is held back until it is long enough."""
+    """Rows that are held back until there are enough, or the last frame that went by."""
 
     count: int = 0
     given: bool = False
     slabs: list[Tensor | Kept] = field(default_factory=list)
+
+    def keep(self, x: Tensor, axis: int) -> Tensor:
+        """Hold a slab back; what leaves in its place is empty."""
+        self.slabs = [*self.slabs, *([self.shelf.put(x)] if x.shape[axis] else [])]
+        return x.narrow(axis, 0, 0)
+
+    def keep_last(self, x: Tensor) -> Tensor:
+        """Let frames pass, and keep the last of them."""
+        if x.shape[T]:
+            for kept in self.slabs:
+                self.shelf.drop(kept)
+            self.slabs = [self.shelf.put(x[:, :, -1:])]
+        return x

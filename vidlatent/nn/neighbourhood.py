@@ -2,46 +2,49 @@
 
 At the end of an axis a window is not padded but moved, so that it always holds as many items (arXiv:2204.07143).
 Attention does not ask in which order keys come. So the axis is continued with the period of the kernel, and every
-window lies in the middle again: around the first item of `0 1 2 3 4 ...` a kernel of 5 reads `3 4 0 1 2`. Keys must
-know their place before, not from where they lie in the window.
+window lies in the middle again: around the first item of `0 1 2 3 4 ...` a kernel of 5 reads `3 4 0 1 2`. Copies keep
+the place of what they are copied from, by which they are turned.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidlatent.errors import InputError
+from vidlatent.nn.rotary import rotations, turn
+from vidlatent.nn.window_tiles import WindowTiles
 from vidlatent.streaming import H, Halo, Local, Sweep, T, W, Window
-from vidlatent.streaming.kernels import fused_attention
-
-_TILE = 4
-"""Rows and columns of queries that share a run of keys: more would mask more keys, fewer copy more."""
 
 
 class NeighbourhoodAttention(Local):
     """Softmax attention of each position to the `kernel` (T, H, W; odd) of positions around it, as many at every end.
 
-    Channels are queries, keys and values, in heads of `head_dim`; scores are divided by its root. Neither projects nor
-    adds its input. Raises `InputError` where an axis is shorter than its kernel.
+    Queries and keys, in heads of `head_dim`, are divided by their root mean square and turned by frame, row and column.
+    Does not project its answer. Between two slabs it keeps its input, of which it projects a window's length again:
+    queries, keys and values would be three times as much. Raises `InputError` where an axis is shorter than its kernel.
     """
 
-    def __init__(self, kernel: tuple[int, int, int], head_dim: int) -> None:
+    def __init__(self, channels: int, kernel: tuple[int, int, int], head_dim: int, *, eps: float = 1e-6) -> None:
         if any(size % 2 == 0 for size in kernel):
             raise ValueError(f"kernels must be odd, got {kernel}")
-        t, h, w = map(_Inside, kernel)
+        if channels % head_dim or head_dim % 8:
+            raise ValueError(f"{channels} channels do not divide into heads of {head_dim}, a multiple of 8")
+        t, h, w = map(Window.centred, kernel)
         super().__init__(t=t, h=h, w=w)
-        self.kernel, self.head_dim = kernel, head_dim
+        self.kernel, self.head_dim, self.eps = kernel, head_dim, eps
+        self.to_qkv = nn.Linear(channels, 3 * channels)
+        self.norm_q, self.norm_k = (nn.Parameter(torch.ones(head_dim)) for _ in range(2))
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep and sweep.passes(x) and not (sweep.idle and self._wakes(sweep)):
             return x
         if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
-            return self.empty_like(x, *x.shape[T:])
+            return x
+        places = {axis: list(range(x.shape[axis])) for axis in self.windows}
         for axis, window in self._in_order(sweep):
             if window.is_pointwise:
                 continue
@@ -53,11 +56,13 @@ class NeighbourhoodAttention(Local):
                 x = sweep.attempt(halo.give, axis, window, sweep.last[axis])
                 sweep.last[axis] = halo.ended
             else:
-                x = go_on(x, axis, window.kernel // 2, window.kernel // 2)
+                halo = _Moved()  # a whole axis is the same halo, fed once
+                x = halo.feed(x, axis, window, True)
+            places[axis] = halo.places(window.kernel, x.shape[axis])
         counts = [window.num_valid(x.shape[axis]) for axis, window in self.windows.items()]
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)
-        return sweep.attempt(self.valid, x, (0, 0, 0), 0) if sweep else self.valid(x, (0, 0, 0), 0)
+        return sweep.attempt(self.answer, x, places) if sweep else self.answer(x, places)
 
     def _wakes(self, sweep: Sweep) -> bool:
         outer = sweep.axes[0]
@@ -68,74 +73,30 @@ class NeighbourhoodAttention(Local):
             sweep.wake(halo)
         return not sweep.idle
 
-    def valid(self, x: Tensor, padding: tuple[int, ...], lacking: int) -> Tensor:  # noqa: ARG002
-        kt, kh, kw = self.kernel
-        queries, keys, values = x.permute(0, 2, 3, 4, 1).chunk(3, -1)
-        b, t, h, w, _ = queries.shape
-        t, h, w = t - kt + 1, h - kh + 1, w - kw + 1
-        queries = queries[:, kt // 2 : kt // 2 + t, kh // 2 : kh // 2 + h, kw // 2 : kw // 2 + w]
-        columns = math.ceil(w / math.ceil(w / _TILE))
-        masks = {rows: self._mask(rows, columns, x) for rows in {min(_TILE, h), h % _TILE} - {0}}
-        frames = []
-        for frame in range(1 if x.is_meta else t):  # counting: the first tells of all
-            seen, strips = slice(frame, frame + kt), []
-            for top in range(0, min(h, _TILE) if x.is_meta else h, _TILE):
-                rows = min(_TILE, h - top)
-                there = slice(top, top + rows + kh - 1)
-                strip = queries[:, frame, top : top + rows], keys[:, seen, there], values[:, seen, there]
-                strips.append(self._strip(*strip, columns, masks[rows]))
-            frames.append(torch.cat(strips, 1))
-        out = frames[0].new_empty(b, t, h, w, frames[0].shape[-1]) if x.is_meta else torch.stack(frames, 1)
-        return out.permute(0, 4, 1, 2, 3)
+    def answer(self, x: Tensor, places: dict[int, list[int]]) -> Tensor:
+        """Answers for the positions of a run with a whole window around them; `places` are those of its items."""
+        tiles = WindowTiles(self.kernel, self.head_dim, x)
+        places = places | {W: [*places[W], *[0] * tiles.beyond]}
+        heads = self._heads(F.pad(x, (0, tiles.beyond)) if tiles.beyond else x, places)
+        return tiles.attend(*heads).permute(0, 4, 1, 2, 3)
 
-    def _strip(self, queries: Tensor, keys: Tensor, values: Tensor, columns: int, mask: Tensor) -> Tensor:
-        """Queries `(B, rows, W, C)` of one frame to the keys and values `(B, kt, rows + kh - 1, W + kw - 1, C)`."""
-        b, rows, w, _ = queries.shape
-        count = math.ceil(w / columns)
-        beyond = (0, 0, 0, count * columns - w)  # of tiles: what is asked there is left away
-        q = F.pad(queries, beyond).view(b, rows, count, columns, -1, self.head_dim)
-        q = q.permute(0, 2, 4, 1, 3, 5).flatten(3, 4).flatten(0, 1)
-        k, v = (self._tiles(F.pad(part, beyond), columns) for part in (keys, values))
-        attention = fused_attention if q.is_meta else F.scaled_dot_product_attention
-        out = attention(q, k, v, attn_mask=mask).view(b, count, -1, rows, columns, self.head_dim)
-        return out.permute(0, 3, 1, 4, 2, 5).reshape(b, rows, count * columns, -1)[:, :, :w]
+    def _heads(self, x: Tensor, places: dict[int, list[int]]) -> list[Tensor]:
+        """Queries, keys and values of every position, `(B, T, H, W, C)` each."""
+        parts = list(self.to_qkv(x.permute(0, 2, 3, 4, 1)).chunk(3, -1))
+        times, *others = (torch.tensor(along, device=x.device) for along in places.values())  # T, H, W
+        weights = (self.norm_q, self.norm_k)
+        if torch.is_grad_enabled():
+            turns = rotations([times, *others], self.head_dim, x.dtype)
+            return [*(self._turned(p, w, turns) for p, w in zip(parts, weights, strict=False)), parts[2]]
+        for t in range(1 if x.is_meta else len(times)):
+            turns = rotations([times[t : t + 1], *others], self.head_dim, x.dtype)
+            for part, weight in zip(parts, weights, strict=False):
+                part[:, t : t + 1].copy_(self._turned(part[:, t : t + 1], weight, turns))
+        return parts
 
-    def _tiles(self, x: Tensor, columns: int) -> Tensor:
-        """What the tiles of a strip see: `(B * tiles, heads, positions, head_dim)`."""
-        tiles = x.unfold(3, columns + self.kernel[2] - 1, columns).unflatten(4, (-1, self.head_dim))
-        return tiles.permute(0, 3, 4, 1, 2, 6, 5).flatten(3, 5).flatten(0, 1)
-
-    def _mask(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """0 where a query of a tile sees a key, minus infinity elsewhere: `(queries, positions)`."""
-        kt, kh, kw = self.kernel
-        along_h, along_w = (_band(n, size, like.device) for n, size in ((rows, kh), (columns, kw)))
-        sees = along_h[:, None, None, :, None] & along_w[None, :, None, None, :]
-        sees = sees.expand(rows, columns, kt, rows + kh - 1, columns + kw - 1).reshape(rows * columns, -1)
-        return torch.zeros(sees.shape, dtype=like.dtype, device=like.device).masked_fill_(~sees, -math.inf)
-
-    def empty_like(self, x: Tensor, t: int, h: int, w: int) -> Tensor:
-        return x.new_empty(x.shape[0], x.shape[1] // 3, t, h, w)
-
-
-def _band(count: int, kernel: int, device: torch.device) -> Tensor:
-    """Which of `count + kernel - 1` items each of `count` windows holds."""
-    ahead = torch.arange(count + kernel - 1, device=device) - torch.arange(count, device=device)[:, None]
-    return (ahead >= 0) & (ahead < kernel)
-
-
-def go_on(x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """Continue an axis at both ends, with the period of the kernel that reaches so far."""
-    if not (before or after):
-        return x
-    length, kernel = x.shape[axis], 2 * max(before, after) + 1
-    if not x.numel():
-        shape = list(x.shape)
-        shape[axis] = length + before + after if length else 0
-        return x.new_empty(shape)
-    if length < kernel:
-        name = {T: "frames", H: "rows", W: "columns"}[axis]
-        raise InputError(f"attention to {kernel} {name} needs as many, got {length}")
-    return torch.cat([x.narrow(axis, kernel - before, before), x, x.narrow(axis, length - kernel, after)], axis)
+    def _turned(self, part: Tensor, weight: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        heads = part.unflatten(-1, (part.shape[-1] // self.head_dim, self.head_dim))
+        return turn(F.rms_norm(heads, (self.head_dim,), weight, self.eps), turns).flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -149,7 +110,19 @@ class _Inside(Window):
 
 @dataclass
 class _Moved(Halo):
-    """A halo whose ends go on with the period of the kernel; the front needs a whole window first."""
+    """A halo whose ends go on with the period of the kernel; the front needs a whole window first.
+
+    `total` counts the items that came, `first` is the place of the first item of the last run, `given` that of the next
+    answer.
+    """
+
+    total: int = 0
+    first: int = 0
+    given: int = 0
+
+    def join(self, x: Tensor, axis: int) -> None:
+        self.total += x.shape[axis]
+        super().join(x, axis)
 
     def give(self, axis: int, window: Window, last: bool, *, bare: bool = False) -> Tensor:
         assert self.carry is not None
@@ -158,6 +131,27 @@ class _Moved(Halo):
             self.carry = self.shelf.put(seen)
             return seen.narrow(axis, 0, 0)
         reach = window.kernel // 2
-        front = 0 if self.started else reach
-        self.carry = seen if self.ended else go_on(seen, axis, front, reach if last and not self.tail else 0)
-        return super().give(axis, window, last, bare=bare)
+        front, back = 0 if self.started else reach, reach if last and not self.tail else 0
+        self.carry = seen if self.ended else _go_on(seen, axis, front, back)
+        run = super().give(axis, _Inside(window.kernel), last, bare=bare)
+        self.first = self.given - reach
+        self.given += window.num_valid(run.shape[axis])
+        return run
+
+    def places(self, kernel: int, count: int) -> list[int]:
+        """Where the items of the last run, so many, come from."""
+        run = range(self.first, self.first + count)
+        return [p + kernel if p < 0 else p - kernel if p >= self.total else p for p in run]
+
+
+def _go_on(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Continue an axis at both ends, with the period of the kernel that reaches so far."""
+    length, kernel = x.shape[axis], 2 * max(before, after) + 1
+    if not length or kernel == 1:
+        return x
+    if length < kernel:
+        if not x.numel():  # nothing stands there
+            return x.new_empty([n + before + after if a == axis else n for a, n in enumerate(x.shape)])
+        name = {T: "frames", H: "rows", W: "columns"}[axis]
+        raise InputError(f"attention to {kernel} {name} needs as many, got {length}")
+    return torch.cat([x.narrow(axis, kernel - before, before), x, x.narrow(axis, length - kernel, after)], axis)

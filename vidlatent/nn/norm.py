@@ -73,16 +73,20 @@ class RMSNorm(Pointwise):
 
 
 class LayerNorm(Pointwise):
-    """Normalise the channels of each position to mean 0 and variance 1, then scale and shift."""
+    """Normalise the channels of each position to mean 0 and variance 1, then scale and shift.
 
-    def __init__(self, channels: int, *, affine: bool = True, eps: float = 1e-6) -> None:
+    `silu` applies the activation that follows in the same memory.
+    """
+
+    def __init__(self, channels: int, *, affine: bool = True, silu: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-        self.eps = eps
+        self.silu, self.eps = silu, eps
 
     def apply_to(self, x: Tensor) -> Tensor:
         rows = F.layer_norm(x.permute(0, 2, 3, 4, 1), (x.shape[1],), self.weight, self.bias, self.eps)
+        rows = F.silu(rows, inplace=not torch.is_grad_enabled()) if self.silu else rows
         return rows.permute(0, 4, 1, 2, 3)
 
 

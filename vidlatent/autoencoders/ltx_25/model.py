@@ -5,6 +5,7 @@ is dropped after every doubling of frames. Windows are moved inwards at the ends
 two copies of it are seen, and what comes of them is dropped before the fifth stage: it takes noise to pixels in one
 step, guided by the context. Clips smaller than a window are enlarged with copies of their edges, as the authors' code
 does; diffusers refuses them. The whole clip is the definition: published tiles draw their noise anew and are blended.
+Attention to neighbours: Hassani et al., arXiv:2204.07143.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from vidlatent.nn.edges import Pad
 from vidlatent.nn.gated_mlp import GatedMLP
 from vidlatent.nn.neighbourhood import NeighbourhoodAttention
 from vidlatent.nn.resample import Factors
-from vidlatent.nn.rotary import RotatedHeads
 from vidlatent.streaming import Sweepable, T
 
 _EPS = 1e-6
@@ -67,9 +67,9 @@ def _block(dim: int, kernel: Factors, head_dim: int) -> Chain:
 
 def _around(dim: int, kernel: Factors, head_dim: int, norm1: Sweepable, norm2: Sweepable) -> Chain:
     """A transformer block with these norms."""
-    heads, attention = RotatedHeads(dim, head_dim, eps=_EPS), NeighbourhoodAttention(kernel, head_dim)
+    attention = NeighbourhoodAttention(dim, kernel, head_dim, eps=_EPS)
     return named(
-        attn=Residual(named(norm=norm1, heads=heads, attention=attention, to_out=Conv3d(dim, dim))),
+        attn=Residual(named(norm=norm1, attention=attention, to_out=Conv3d(dim, dim))),
         mlp=Residual(named(norm=norm2, mlp=GatedMLP(dim, (4 * dim + 15) // 16 * 16))),
     )
 

@@ -16,7 +16,7 @@ from vidlatent.autoencoders.image_kl.model import double, frame_conv
 from vidlatent.autoencoders.tiles import Runs, Tiles
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.vidtok.config import VidTokConfig
-from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, LayerNorm, Nearest, Residual, SiLU, Trim, named
+from vidlatent.nn import Chain, Conv3d, Fit, FrameAttention, LayerNorm, Nearest, Residual, Trim, named
 from vidlatent.nn.edges import Pad
 from vidlatent.nn.mix import Mix
 from vidlatent.nn.rates import FrameMean, Interpolate, RepeatFrames
@@ -48,8 +48,7 @@ def _encoder(config: VidTokConfig) -> Chain:
         conv_in=_conv(3, config.base, past),
         levels=Chain(*levels),
         middle=_middle(widths[-1], past),
-        norm_out=LayerNorm(widths[-1]),
-        silu=SiLU(),
+        norm_out=LayerNorm(widths[-1], silu=True),
         conv_out=_conv(widths[-1], channels if config.discrete else 2 * channels, past),
         quantize=FiniteScalarQuantizer(config.levels) if config.discrete else Chain(),
     )
@@ -69,8 +68,7 @@ def _decoder(config: VidTokConfig) -> Chain:
         conv_in=_conv(config.latent_channels, widths[0], past),
         middle=_middle(widths[0], past),
         levels=Chain(*levels),
-        norm_out=LayerNorm(widths[-1]),
-        silu=SiLU(),
+        norm_out=LayerNorm(widths[-1], silu=True),
         conv_out=_conv(widths[-1], 3, past),
         trim=Trim(T, before=0 if config.time == "centred" else config.spec.stride[0] - 1),
     )
@@ -98,7 +96,7 @@ def _middle(width: int, past: Window) -> Chain:
 def _block(before: int, width: int, time: Window, space: Window) -> Residual:
     first = Conv3d(before, width, t=time, h=space, w=space)
     second = Conv3d(width, width, t=time, h=space, w=space)
-    body = Chain(LayerNorm(before), SiLU(), first, LayerNorm(width), SiLU(), second)
+    body = Chain(LayerNorm(before, silu=True), first, LayerNorm(width, silu=True), second)
     return Residual(body, Conv3d(before, width) if before != width else None)
 
 

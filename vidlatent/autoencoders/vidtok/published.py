@@ -33,9 +33,9 @@ _KEYS = ConfigKeys(
 )
 _BLOCK = (
     ("body.0", "norm1.norm"),
-    ("body.2", "conv1"),
-    ("body.3", "norm2.norm"),
-    ("body.5", "conv2"),
+    ("body.1", "conv1"),
+    ("body.2", "norm2.norm"),
+    ("body.3", "conv2"),
     ("shortcut", "nin_shortcut"),
 )
 _AROUND = ("conv_in", "conv_out")

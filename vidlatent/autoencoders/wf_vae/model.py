@@ -16,7 +16,7 @@ from vidlatent.autoencoders.spec import LatentSpec
 from vidlatent.autoencoders.upstream import Upstream
 from vidlatent.autoencoders.wf_vae.wavelets import haar, inverse_haar
 from vidlatent.errors import ModelError
-from vidlatent.nn import Chain, Concat, Conv3d, Fit, FrameAttention, LayerNorm, Residual, SiLU, Trim, named
+from vidlatent.nn import Chain, Concat, Conv3d, Fit, FrameAttention, LayerNorm, Residual, Trim, named
 from vidlatent.nn.channels import TakeChannels
 from vidlatent.nn.pad_channels import PadChannels
 from vidlatent.nn.rates import Interpolate, RepeatFrames
@@ -92,8 +92,7 @@ def _encoder(config: WFVAEConfig) -> Chain:
         ),
         join=_beside(2 * base, frame_conv(_BANDS_BOTH, flow)),
         middle=_middle(2 * base + flow, 4 * base, 4 * base, attention=config.middle_attention),
-        norm_out=LayerNorm(4 * base),
-        silu=SiLU(),
+        norm_out=LayerNorm(4 * base, silu=True),
         conv_out=_conv(4 * base, 2 * config.latent_channels),
     )
 
@@ -112,8 +111,7 @@ def _decoder(config: WFVAEConfig) -> Chain:
         up=double(half),
         block=_block(half, half),
         last=Chain(_block(half, base), _block(base, base)),
-        norm_out=LayerNorm(base),
-        silu=SiLU(),
+        norm_out=LayerNorm(base, silu=True),
         conv_out=frame_conv(base, _BANDS_BOTH),
     )
     low = Chain(_energy(flow, wide, _BANDS_BOTH, config.flow_blocks), inverse_haar(in_time=True), Trim(T, before=1))
@@ -152,12 +150,12 @@ def _middle(before: int, width: int, after: int, *, attention: bool) -> Chain:
 
 def _frame_block(width: int) -> Residual:
     convs = frame_conv(width, width), frame_conv(width, width)
-    return Residual(Chain(LayerNorm(width), SiLU(), convs[0], LayerNorm(width), SiLU(), convs[1]))
+    return Residual(Chain(LayerNorm(width, silu=True), convs[0], LayerNorm(width, silu=True), convs[1]))
 
 
 def _block(before: int, width: int) -> Residual:
-    norms, convs = (LayerNorm(before), LayerNorm(width)), (_conv(before, width), _conv(width, width))
-    body = Chain(norms[0], SiLU(), convs[0], norms[1], SiLU(), convs[1])
+    norms = LayerNorm(before, silu=True), LayerNorm(width, silu=True)
+    body = Chain(norms[0], _conv(before, width), norms[1], _conv(width, width))
     return Residual(body, Conv3d(before, width) if before != width else None)
 
 

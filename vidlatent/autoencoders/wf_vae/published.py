@@ -47,7 +47,7 @@ _KEYS = ConfigKeys(
     },
     ignored={"dropout": 0.0},
 )
-_BLOCK = (("body.0", "norm1.norm"), ("body.2", "conv1"), ("body.3", "norm2.norm"), ("body.5", "conv2"))
+_BLOCK = (("body.0", "norm1.norm"), ("body.1", "conv1"), ("body.2", "norm2.norm"), ("body.3", "conv2"))
 _CONSTANT = "wavelet_transform"
 _NAMES_BOTH = ("h", "g", "hh", "gh", "h_v", "g_v", "hh_v", "gh_v")
 _NAMES_SPACE = ("aa", "ad", "da", "dd")
