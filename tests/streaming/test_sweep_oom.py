@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidlatent.nn import Chain
 from vidlatent.streaming import Barrier, Local, Pointwise, SlabStream, T
-from vidlatent.streaming import state as state_module
+from vidlatent.streaming import shelf as shelf_module
 from vidlatent.streaming.oom import is_out_of_memory
 from vidlatent.streaming.shelf import Kept
 
@@ -72,7 +72,7 @@ def test_the_state_moves_and_the_answer_is_the_same(plan: str, method: str, call
 def test_joining_a_halo_may_fail_as_well(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
     want, _ = sweep(model, plan)
-    monkeypatch.setattr(state_module, "join", Failing(state_module.join, {3}))
+    monkeypatch.setattr(shelf_module, "concat", Failing(shelf_module.concat, {3}))
     got, stream = sweep(model, plan)
     assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
     assert stream.sweep.relieved

@@ -11,6 +11,7 @@ from torch import Tensor
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.reuse import Reuse
+from vidlatent.streaming.shelf import room
 from vidlatent.streaming.state import concat
 from vidlatent.streaming.sweep import Sweep
 
@@ -44,8 +45,21 @@ class SlabStream:
         if self.inner is None:
             return concat(list(strips), self.outer)
         gathered = list(strips)
-        self.sweep.begin("joining", *gathered)
-        return concat(gathered, self.inner)
+        filled = [strip for strip in gathered if strip.shape[self.inner]]
+        if len(filled) < 2 or filled[0].requires_grad:
+            return concat(gathered, self.inner)
+        gathered.clear()
+        shape, position = list(filled[0].shape), 0
+        shape[self.inner] = sum(strip.shape[self.inner] for strip in filled)
+        joined = room(shape, filled[0].stride(), filled[0].dtype, filled[0].device)
+        filled.reverse()
+        while filled:  # each strip is let go as it is copied, so that all of them do not lie there twice
+            strip = filled.pop()
+            self.sweep.begin("joining", strip)
+            joined.narrow(self.inner, position, strip.shape[self.inner]).copy_(strip)
+            position += strip.shape[self.inner]
+            del strip
+        return joined
 
     def finish(self) -> Tensor:
         """End the axis and return what was still waiting for it."""

@@ -58,8 +58,6 @@ class Local(Sweepable):
             return x
         if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
             return self.empty_like(x, *(w.num_outputs(x.shape[a]) for a, w in self.windows.items()))
-        if sweep:
-            sweep.begin(self, x)
         lacking = padding = dict.fromkeys(self.windows, 0)
         whole: dict[int, Window] = {}
         for axis, window in self._in_order(sweep):
@@ -73,6 +71,7 @@ class Local(Sweepable):
                 halo = sweep.state(self, axis, Halo)
                 if axis == sweep.axes[0]:
                     sweep.enter(halo, x)
+                sweep.begin((self, axis), x, halo.carry)
                 sweep.attempt(halo.join, x, axis)
                 x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
                 sweep.last[axis] = halo.ended
@@ -89,7 +88,7 @@ class Local(Sweepable):
             return self.empty_like(x, *counts)
         paddings = tuple(padding.values())
         if sweep:
-            sweep.begin((self, "valid"), x)  # what was held is joined to the slab by now, and let go
+            sweep.begin(self, x)
         return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
 
     def _wakes(self, sweep: Sweep) -> bool:

@@ -18,8 +18,8 @@ class Plan:
     `chunk` counts frames and `strip` counts rows of what is pushed: pixels when encoding, latents when decoding.
     No axes means the whole clip at once. `keep` says where the outer axis's state lies between two slabs: "device",
     "host" (memory), or "file" (a temporary one). `peak_bytes` and `state_bytes` are
-    predictions and `budget_bytes` what they were made for, 0 where there are none; of the peak, `added_bytes` come to
-    what is there when the pass begins. They are no part of the plan's identity.
+    predictions and `budget_bytes` what they were made for, 0 where there are none; `added_bytes` may come to what is
+    there when the pass begins, freed memory that is kept for reuse included. They are no part of the plan's identity.
     """
 
     axes: tuple[int, ...] = ()

@@ -66,7 +66,7 @@ class Reuse:
     @classmethod
     def within(cls, added_bytes: int, budget_bytes: int, peak_bytes: int) -> Reuse | None:
         """One that has begun, or None where the heap cannot be told to keep what is freed."""
-        global _running  # noqa: PLW0603 -- as the heap is
+        global _running  # as the heap is
         with _lock:
             if heap.in_use() is None or not heap.keep_freed_blocks():
                 return None
@@ -119,7 +119,7 @@ def _resident(statm: int) -> int:
 
 
 def _end(statm: int, budget_bytes: int, peak_bytes: int) -> None:
-    global _running  # noqa: PLW0603
+    global _running
     os.close(statm)
     with _lock:
         _running -= 1

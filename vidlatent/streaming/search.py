@@ -13,6 +13,8 @@ from vidlatent.streaming.window import H, T
 Group = list[Plan]
 """Plans that differ in one thickness only, coarse to fine: a thinner slab never needs more."""
 
+_KEPT = 1.08
+"""How far above its prediction a sweep may keep freed memory for itself, within the budget."""
 _GUESS = 1.15
 """How far above the budget a guess may be that is worth a prediction, where predictions are quick."""
 
@@ -39,23 +41,29 @@ class Search:
 
     def smallest(self) -> Plan:
         """Of all groups seen, the plan that needs least; whatever the budget, it is the same."""
-        best = Plan(peak_bytes=1 << 62)
-        for plan in sorted((group[-1] for group in self.seen), key=lambda plan: (len(plan.axes), self._least(plan))):
-            if self._least(plan) < best.peak_bytes:
-                best = min(best, self.priced(plan), key=lambda p: p.peak_bytes)
+        best, of = Plan(peak_bytes=1 << 62), self.seen[0]
+        for group in sorted(self.seen, key=lambda group: (len(group[-1].axes), self._least(group[-1]))):
+            if self._least(group[-1]) < best.peak_bytes:
+                best, of = min((best, of), (self.priced(group[-1]), group), key=lambda found: found[0].peak_bytes)
+        for plan in of[-2::-1]:  # of a clip of few rows, thinner strips may need a little more
+            coarser = self.priced(plan)
+            if coarser.peak_bytes >= best.peak_bytes:
+                break
+            best = coarser
         return best
 
     def priced(self, plan: Plan) -> Plan:
         """The plan with its predictions."""
         needs = self.predictor.needs(plan)
         peak = with_slack(needs.peak_bytes, self.predictor.device) + self._beside(plan)
-        if self.streaming and len(plan.axes) > 1:  # when nothing runs, what was gathered is joined
-            state = needs.state_bytes if plan.keep == "device" else 0
-            resting = needs.code_bytes + state + self._of_slab(self.answer, plan)
-            peak = max(peak, with_slack(resting, self.predictor.device) + self._beside(plan))
         there = self.held + (self._of_slab(self.clip, plan) if self.streaming else self.clip)
-        predictions = {"peak_bytes": peak, "state_bytes": needs.state_bytes, "added_bytes": min(int(peak * 1.08), self.budget) - there}
-        return replace(plan, budget_bytes=self.budget, **predictions)
+        return replace(
+            plan,
+            peak_bytes=peak,
+            state_bytes=needs.state_bytes,
+            budget_bytes=self.budget,
+            added_bytes=min(int(peak * _KEPT), self.budget) - there,
+        )
 
     def _coarsest(self, group: Group) -> Plan | None:
         """The first of a group that fits.

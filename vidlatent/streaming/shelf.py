@@ -23,6 +23,13 @@ def concat(slabs: Sequence[Tensor], axis: int) -> Tensor:
     return torch.cat(filled, axis) if len(filled) > 1 else (filled or slabs)[-1]
 
 
+def room(shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """An empty tensor in the layout that `stride` tells of: channels last or contiguous."""
+    innermost = len(shape) == 5 and stride[1] == 1
+    layout = torch.channels_last_3d if innermost else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=dtype, device=device, memory_format=layout)
+
+
 class Shelf:
     """On the device: nothing moves."""
 

@@ -12,10 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidlatent.streaming.shelf import Away, Keep, Kept, Shelf, dense_strides, is_dense
-
-_RUN = 4096
-"""Bytes of the smallest piece that is worth a call to the system."""
+from vidlatent.streaming.shelf import Away, Keep, Kept, Shelf, dense_strides, is_dense, room
 
 
 class HostShelf(Away):
@@ -104,22 +101,20 @@ class FileShelf(Away):
         if isinstance(kept, Tensor) or kept.device.type == "cuda" or not x.shape[axis]:
             return super().join(kept, x, axis)
         shape = [*x.shape[:axis], kept.shape[axis] + x.shape[axis], *x.shape[axis + 1 :]]
-        innermost = x.ndim == 5 and kept.stride[1] == 1
-        layout = torch.channels_last_3d if innermost else torch.contiguous_format
-        joined = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
-        room, rest = joined.split([kept.shape[axis], x.shape[axis]], axis)
-        if not self._fill(room, kept):
-            del joined, room, rest
+        joined = room(shape, kept.stride, x.dtype, x.device)
+        front, rest = joined.split([kept.shape[axis], x.shape[axis]], axis)
+        if not self._fill(front, kept):
+            del joined, front, rest
             return super().join(kept, x, axis)
         rest.copy_(x)
         self.absent_bytes -= kept.nbytes
         self._taken(kept)
         return joined
 
-    def _fill(self, room: Tensor, kept: Kept) -> bool:
+    def _fill(self, front: Tensor, kept: Kept) -> bool:
         """Read it to where it is to lie; False if it would lie there in another order, or in many pieces."""
-        lies = zip(kept.shape, kept.stride, dense_strides(room), strict=True)
-        runs = _runs(room)
+        lies = zip(kept.shape, kept.stride, dense_strides(front), strict=True)
+        runs = _runs(front)
         if runs is None or any(size > 1 and was != now for size, was, now in lies):
             return False
         if kept.place is not None:
@@ -153,18 +148,18 @@ SHELVES: dict[Keep, type[Shelf]] = {"device": Shelf, "host": HostShelf, "file": 
 
 
 def _runs(x: Tensor) -> list[Tensor] | None:
-    """`x` as it lies, in one piece or in a few, in memory order; None if it is in too many."""
+    """`x` as it lies, in memory order: in one piece, or in one for each item of its outermost axis; else None."""
     if is_dense(x):
         return [x]
     outermost = max(range(x.ndim), key=lambda axis: (x.stride(axis), x.shape[axis]))
     parts = list(x.unbind(outermost))
-    return parts if is_dense(parts[0]) and parts[0].nbytes >= _RUN else None
+    return parts if is_dense(parts[0]) else None
 
 
 def _bytes(x: Tensor) -> memoryview:
     """A dense tensor as bytes in memory order."""
     flat = x.as_strided((x.numel(),), (1,))
-    return memoryview(flat.view(torch.uint8).numpy()).cast("B")
+    return memoryview(flat.view(torch.uint8).numpy().data)
 
 
 def _typed(buffer: Tensor, like: Tensor) -> Tensor:

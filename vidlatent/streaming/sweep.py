@@ -75,10 +75,10 @@ class Sweep:
         for axis in self.axes[1:]:
             self.last[axis] = state.inner_last
 
-    def begin(self, step: Hashable, *inputs: Tensor) -> None:
+    def begin(self, step: Hashable, *inputs: Tensor | Kept | None) -> None:
         """A step of the pass is about to work on `inputs`: a leaf, a part of one, or whoever takes the answer."""
         if self.reuse:
-            self.reuse.make_room(step, sum(x.nbytes for x in inputs))
+            self.reuse.make_room(step, sum(x.nbytes for x in inputs if x is not None))
 
     def enter(self, state: State, x: Tensor) -> None:
         """Note how far the inner axis is when `x` comes, for `wake`; empty slabs do not count."""
