@@ -45,11 +45,11 @@ class Search:
         for group in sorted(self.seen, key=lambda group: (len(group[-1].axes), self._least(group[-1]))):
             if self._least(group[-1]) < best.peak_bytes:
                 best, of = min((best, of), (self.priced(group[-1]), group), key=lambda found: found[0].peak_bytes)
-        for plan in of[-2::-1]:  # of a clip of few rows, thinner strips may need a little more
-            coarser = self.priced(plan)
-            if coarser.peak_bytes >= best.peak_bytes:
+        for plan in of[-2::-1]:  # cut in two or three, thinner slabs may need a little more
+            axis = H if H in plan.axes else T
+            if 3 * plan.thickness(axis) < self.predictor.shape[axis] or self.priced(plan).peak_bytes >= best.peak_bytes:
                 break
-            best = coarser
+            best = self.priced(plan)
         return best
 
     def priced(self, plan: Plan) -> Plan:
