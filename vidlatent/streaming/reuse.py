@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
 
@@ -23,9 +24,36 @@ _WORTH_IT = 1 << 20
 _SPARE = 4 << 20
 """Left free for what the interpreter takes, and for steps that take a little more than before."""
 
-_lock = Lock()
-_running = 0
-"""Sweeps of this process that reuse memory now: it has one heap."""
+
+@dataclass
+class _Process:
+    """What sweeps that run at once have in common: one heap, and the room of all of them above what was there."""
+
+    lock: Lock = field(default_factory=Lock)
+    running: int = 0
+    limit: int = 0
+    mapping: bool = False
+
+    def begin(self, resident: int, added_bytes: int) -> None:
+        with self.lock:
+            self.limit = max(self.limit, resident) + added_bytes if self.running else resident + added_bytes
+            self.running += 1
+
+    def end(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
+        with self.lock:
+            self.running -= 1
+            self.limit -= added_bytes
+            if not self.running:
+                self.mapping = False
+                heap.return_freed_blocks(budget_bytes, peak_bytes)
+
+    def map_blocks(self, on: bool) -> None:
+        if on != self.mapping:
+            heap.map_blocks(on)
+            self.mapping = on
+
+
+_process = _Process()
 
 
 class _Look(NamedTuple):
@@ -47,8 +75,8 @@ class _Growth(NamedTuple):
 class Reuse:
     """Keeps resident memory within `added_bytes` above what it is now, as long as a sweep needs no more.
 
-    When the last of a process is closed, or forgotten, freed memory is returned as `heap.return_freed_blocks` does it
-    for the budget.
+    Those that run at once share their room. When the last of a process is closed, or forgotten, freed memory is
+    returned as `heap.return_freed_blocks` does it for the budget.
     """
 
     def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
@@ -56,35 +84,29 @@ class Reuse:
         self._apart = 0
         self._before = self._look()
         self._apart = self._before.gaps  # libraries, and what else is no block: the heap was trimmed just now
-        self._limit = self._before.resident + added_bytes - _SPARE
         self._step: tuple[Hashable, int] | None = None
-        self._mapping = False
         self._growth: dict[Hashable, _Growth] = {}
-        self.close = weakref.finalize(self, _end, self._statm, budget_bytes, peak_bytes)
+        _process.begin(self._before.resident, added_bytes)
+        self.close = weakref.finalize(self, _end, self._statm, added_bytes, budget_bytes, peak_bytes)
         self.close.atexit = False
 
     @classmethod
     def within(cls, added_bytes: int, budget_bytes: int, peak_bytes: int) -> Reuse | None:
         """One that has begun, or None where the heap cannot be told to keep what is freed."""
-        global _running  # as the heap is
-        with _lock:
-            if heap.in_use() is None or not heap.keep_freed_blocks():
-                return None
-            _running += 1
+        if heap.in_use() is None or not heap.keep_freed_blocks():
+            return None
         return cls(added_bytes, budget_bytes, peak_bytes)
 
     def make_room(self, step: Hashable, nbytes: int) -> None:
         """`step` is about to work on so many bytes."""
-        now = self._look()
+        now, limit = self._look(), _process.limit - _SPARE
         self._learn(now)
         growth = self._expected(step, nbytes)
-        if now.resident + growth > self._limit and now.gaps > _WORTH_IT:
+        if now.resident + growth > limit and now.gaps > _WORTH_IT:
             heap.return_free_heap()
             now = self._look()
-        mapping = now.resident + growth > self._limit
-        if mapping != self._mapping:
-            heap.map_blocks(mapping)
-        self._step, self._before, self._mapping = (step, nbytes), now, mapping
+        _process.map_blocks(now.resident + growth > limit)
+        self._step, self._before = (step, nbytes), now
 
     def _expected(self, step: Hashable, nbytes: int) -> int:
         """The most that memory grew by under this step, and more if it works on more than then."""
@@ -93,7 +115,7 @@ class Reuse:
 
     def _learn(self, now: _Look) -> None:
         """What the last step took; where that could use gaps, the least that was seen bounds it from above."""
-        if self._step is None or self._mapping:
+        if self._step is None or _process.mapping:
             return
         step, of_input = self._step
         exact = self._before.gaps <= _WORTH_IT
@@ -118,10 +140,6 @@ def _resident(statm: int) -> int:
     return int(os.pread(statm, 80, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _end(statm: int, budget_bytes: int, peak_bytes: int) -> None:
-    global _running
+def _end(statm: int, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
     os.close(statm)
-    with _lock:
-        _running -= 1
-        if not _running:
-            heap.return_freed_blocks(budget_bytes, peak_bytes)
+    _process.end(added_bytes, budget_bytes, peak_bytes)
