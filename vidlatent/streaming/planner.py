@@ -110,8 +110,8 @@ def _tiers(predictor: Predictor, grain: tuple[int, int], away: Keep, *, streamin
     """Tiers of groups of plans: the whole clip, one axis, two, and state off the device.
 
     Two axes take long to predict, so that each order of them is a tier, the one with fewer slabs first; state goes off
-    the device in the order that moves fewer bytes. An inner axis of frames is cut as thin as can be or a few times as
-    thick; thinner saves little.
+    the device in the order that moves fewer bytes, to host memory before an axis more is cut, to a file only after that.
+    An inner axis of frames is cut as thin as can be or a few times as thick; thinner saves little.
     """
     shape = predictor.shape
     chunks = [grain[0] * n for n in _CHUNKS if grain[0] * n < shape[T]] or [shape[T]]
@@ -120,13 +120,17 @@ def _tiers(predictor: Predictor, grain: tuple[int, int], away: Keep, *, streamin
     if not streaming:
         yield [[Plan()]]
     alone = [[Plan((T,), chunk=chunk) for chunk in chunks], [] if streaming else [Plan((H,), strip=s) for s in strips]]
-    for keep in ("device", away) if away == "host" else ("device",):
-        yield [[replace(plan, keep=keep) for plan in group] for group in alone]
+    elsewhere = [[replace(plan, keep=away) for plan in group] for group in alone]
+    yield alone
+    if away == "host":
+        yield elsewhere
     orders: list[tuple[tuple[int, int], int]] = [((T, H), finest)]
     if not streaming:
         orders = list(dict.fromkeys([((H, T), few), *orders, ((H, T), finest)]))
     for axes, chunk in orders:
         yield [[Plan(axes, chunk=chunk, strip=strip) for strip in strips]]
+    if away == "file":
+        yield elsewhere
     moves_least = min((group[-1] for group in alone if group), key=lambda plan: predictor.needs(plan).moved_bytes)
     axes = (T, H) if moves_least.axes == (T,) else (H, T)
     for keep in dict.fromkeys((away, "file")):
