@@ -108,7 +108,8 @@ def pieces(
         MAKING.append(clock() - begun)
         yield mean(ae, direction, stream.push(part))
         del part
-    yield mean(ae, direction, stream.finish())
+    for part in stream.drain():
+        yield mean(ae, direction, part)
 
 
 def clock_of(device: str) -> Callable[[], float]:

@@ -42,7 +42,7 @@ def run(direction: str, clip: tuple[int, int, int], memory: str, threads: int) -
         making += time.process_time() - begun
         num_out += stream.push(slab).shape[2]
         del slab
-    num_out += stream.finish().shape[2]
+    num_out += sum(part.shape[2] for part in stream.drain())
     seconds, peak = time.process_time() - started - making, resident_bytes("VmHWM")
     return {
         "frames_out": num_out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,20 @@ class _FrameStream:
     @torch.no_grad()
     def finish(self) -> Tensor:
         """End the clip and return what still waited for its end, maybe nothing."""
+        return self._begun().finish()
+
+    @torch.no_grad()
+    def drain(self) -> Iterator[Tensor]:
+        """As `finish`, but piece by piece, none longer than a push gave: this is what a memory budget is kept with.
+
+        Of a model that looks ahead as far as the clip is long, `finish` returns all of it at once.
+        """
+        yield from self._begun().drain()
+
+    def _begun(self) -> SlabStream:
         if self._slabs is None:
             raise ValueError("nothing was pushed into this stream, so there is nothing to finish")
-        return self._slabs.finish()
+        return self._slabs
 
 
 class EncoderStream(_FrameStream):
@@ -128,6 +140,9 @@ class DecoderStream(_FrameStream):
 
     def finish(self) -> Tensor:
         return self._crop(super().finish())
+
+    def drain(self) -> Iterator[Tensor]:
+        yield from map(self._crop, super().drain())
 
     def _crop(self, video: Tensor) -> Tensor:
         video = video.clamp_(-1, 1)

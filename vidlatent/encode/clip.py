@@ -133,14 +133,16 @@ def look_at(
 def encoded(
     video: VideoSource, ae: Autoencoder, plan: Plan, *, keep_logvar: bool = False
 ) -> Iterator[tuple[Clip | None, Tensor]]:
-    """Each slab of frames with the latents (1, C, t, h, w) it completed, t maybe 0; at the end None and the rest.
+    """Each slab of frames with the latents (1, C, t, h, w) it completed, t maybe 0; at the end None and the rest,
+    piece by piece.
 
     C is doubled by the log-variance with `keep_logvar`, where there is one.
     """
     stream = ae.stream_encoder(plan=plan)
     for clip in video:
         yield clip, _stored(stream.push(to_float(clip.frames)), ae, keep_logvar)
-    yield None, _stored(stream.finish(), ae, keep_logvar)
+    for moments in stream.drain():
+        yield None, _stored(moments, ae, keep_logvar)
 
 
 def _stored(moments: Tensor, ae: Autoencoder, keep_logvar: bool) -> Tensor:

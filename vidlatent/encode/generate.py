@@ -149,7 +149,7 @@ def _pushed(decoder: DecoderStream, latents: Iterator[Tensor], prompt: Tensor | 
         yield decoder.push(prompt)
     for piece in latents:
         yield decoder.push(piece)
-    yield decoder.finish()
+    yield from decoder.drain()
 
 
 @torch.no_grad()

@@ -60,9 +60,12 @@ def reconstruct_clip(
             writer.append(latents, pts_seconds=clip.pts_seconds if clip else ())
             if clip:
                 comparison.expect(clip.frames, clip.pts_seconds)
-            comparison.decode(latents, last=clip is None)
+            comparison.decode(latents)
             if progress:
                 progress(comparison.num_frames, expected)
+        comparison.finish()
+        if progress:
+            progress(comparison.num_frames, expected)
         check_count(writer, ae)
     return writer.meta
 
@@ -81,11 +84,13 @@ class _Comparison:
         self._originals = torch.cat([self._originals, frames])
         self._times += times
 
-    def decode(self, latents: Tensor, *, last: bool) -> None:
+    def decode(self, latents: Tensor) -> None:
         if latents.shape[2]:
             self._give(self._stream.push(latents.to(self._dtype)))
-        if last:
-            self._give(self._stream.finish())
+
+    def finish(self) -> None:
+        for video in self._stream.drain():
+            self._give(video)
 
     def _give(self, video: Tensor) -> None:
         # The last latent frame may hold more frames than the clip has.

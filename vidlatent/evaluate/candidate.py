@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import torch
@@ -110,7 +111,7 @@ class Model:
         stream, parts = self.ae.stream_encoder(plan=self._plans["encode"]), []
         for slab in frames:
             parts.append(stream.push(to_float(slab))[:, : self.ae.latent_spec.channels].cpu())
-        parts.append(stream.finish()[:, : self.ae.latent_spec.channels].cpu())
+        parts += [moments[:, : self.ae.latent_spec.channels].cpu() for moments in stream.drain()]
         latents = torch.cat([part for part in parts if part.shape[2]], 2).float()
         return Code(shape, latents.numel(), latents.numel() * _STORED_BITS, latents)
 
@@ -118,8 +119,9 @@ class Model:
         assert code.latents is not None
         plan, left = self._plans["decode"], code.shape.frames
         stream = self.ae.stream_decoder(plan=plan, size=(code.shape.height, code.shape.width))
-        for part in (*code.latents.split(plan.chunk or code.latents.shape[2], 2), None):
-            video = (stream.finish() if part is None else stream.push(part))[:, :, :left]
+        slabs = code.latents.split(plan.chunk or code.latents.shape[2], 2)
+        for part in chain(map(stream.push, slabs), stream.drain()):
+            video = part[:, :, :left]
             left -= video.shape[2]
             if video.shape[2]:
                 yield to_uint8(video.cpu())

@@ -65,6 +65,14 @@ class SlabStream:
         """End the axis and return what was still waiting for it."""
         return self.push(self.empty, last=True)
 
+    def drain(self) -> Iterator[Tensor]:
+        """As `finish`, but piece by piece, none longer than a push gave: of layers that look ahead much waits."""
+        for strips in self.rounds(self.empty, last=True):
+            piece = self._joined(strips)
+            if piece.shape[self.outer]:
+                yield piece
+            del piece  # or it would stay while the next is made
+
     @property
     def empty(self) -> Tensor:
         """A slab of nothing, as one that ends the axis."""

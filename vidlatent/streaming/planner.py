@@ -110,8 +110,8 @@ def _tiers(predictor: Predictor, grain: tuple[int, int], away: Keep, *, streamin
     """Tiers of groups of plans: the whole clip, one axis, two, and state off the device.
 
     Two axes take long to predict, so that each order of them is a tier, the one with fewer slabs first; state goes off
-    the device in the order that moves fewer bytes, to host memory before an axis more is cut, to a file only after that.
-    An inner axis of frames is cut as thin as can be or a few times as thick; thinner saves little.
+    the device in the order that moves fewer bytes, to host memory before one more axis is cut, to a file after that. An
+    inner axis of frames is cut as thin as can be or a few times as thick; thinner saves little.
     """
     shape = predictor.shape
     chunks = [grain[0] * n for n in _CHUNKS if grain[0] * n < shape[T]] or [shape[T]]

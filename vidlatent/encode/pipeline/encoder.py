@@ -92,7 +92,8 @@ class ClipEncoder:
         with self.ae.stream_encoder(plan=plan) as stream:
             for slab in _regrouped(runs, plan.chunk):
                 yield self._kept(stream.push(self._video(slab)), noise)
-            yield self._kept(stream.finish(), noise)
+            for moments in stream.drain():
+                yield self._kept(moments, noise)
 
     def _video(self, frames: Tensor) -> Tensor:
         """uint8 (B, T, H, W, 3) as (B, 3, T, H, W) in [-1, 1] on the device: u / 127.5 - 1 in float32, then rounded."""
