@@ -43,6 +43,20 @@ def test_a_stream_into_which_nothing_was_pushed_cannot_finish() -> None:
         stream().finish()
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_waits_for_the_end_can_be_had_in_pieces(plan: str) -> None:
+    """Of layers that look ahead further than the clip is long, so that nearly all of it waits."""
+    model = Chain(*(Conv3d(3, 3, t=Window.centred(3), h=Window.centred(3), w=Window.centred(3)) for _ in range(6)))
+    drained, finished = (SlabStream(model, PLANS[plan]) for _ in range(2))
+    outer = drained.outer
+    slabs = clip(5, 5).split(2, outer)
+    pushed = [(drained.push(slab), finished.push(slab))[0].shape[outer] for slab in slabs]
+    pieces = list(drained.drain())
+    assert len(pieces) > 1
+    assert max(piece.shape[outer] for piece in pieces) <= max(2, *pushed)
+    assert torch.equal(torch.cat(pieces, outer), finished.finish())
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 4, 8, 7), (1, 3, 4, 9, 6), (2, 3, 4, 8, 6), (1, 4, 4, 8, 6), (3, 4, 8, 6)])
 def test_a_slab_of_another_shape_is_refused_and_the_stream_goes_on(shape: tuple[int, ...]) -> None:
     x = clip(7)

@@ -74,7 +74,7 @@ class AutoencoderSuite:
         self._assert_equal(torch.cat(moments, T)[:, : ae.latent_spec.channels], ae.encode(video).mean)
         latents = self._latents(ae)
         with ae.stream_decoder() as decoder:
-            frames = [decoder.push(frame) for frame in latents.split(1, T)] + [decoder.finish()]
+            frames = [*map(decoder.push, latents.split(1, T)), *decoder.drain()]
         self._assert_equal(torch.cat(frames, T), ae.decode(latents))
 
     def test_a_saved_stream_goes_on_bit_for_bit(self) -> None:
