@@ -34,7 +34,7 @@ class SlabStream:
         self.finished = False
         self._empty: Tensor | None = None
         self._nothing: Tensor | None = None  # an answer that is empty, known from the first round on
-        self._passes = 0
+        self._passes = self._slabs = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
@@ -91,6 +91,9 @@ class SlabStream:
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
         self._check(slab)
+        self._slabs += 1
+        if self._slabs == 2 and self.sweep.reuse:
+            self.sweep.reuse.forget()
         self.finished = last
         return self._rounds(slab, last)
 

@@ -113,21 +113,23 @@ class Reuse:
         seen = self._growth.get(step, _Growth(0, 0, exact=False))
         return seen.nbytes + _TIMES * max(nbytes - seen.of_input, 0)
 
+    def forget(self) -> None:
+        """Expect nothing of the steps seen so far: of a first slab many take less than of those that follow."""
+        self._step = None
+        self._growth.clear()
+
     def _learn(self, now: _Look) -> None:
         """What the last step took; where that could use gaps, the least that was seen bounds it from above."""
         if self._step is None or _process.mapping:
             return
         step, of_input = self._step
-        exact = self._before.gaps <= _WORTH_IT
-        growth = now.in_heap - self._before.in_heap + (0 if exact else self._before.gaps)
-        known = self._growth.get(step)
-        if known is not None and known.exact == exact:
-            expected = self._expected(step, of_input)
-            news = growth > expected if exact else growth < expected
-        else:
-            news = exact or known is None
-        if news:
-            self._growth[step] = _Growth(growth, of_input, exact)
+        exact, grew = self._before.gaps <= _WORTH_IT, now.in_heap - self._before.in_heap
+        at_most = grew + (0 if exact else self._before.gaps)
+        known, expected = self._growth.get(step), self._expected(step, of_input)
+        if known is None or (exact and not known.exact) or (not exact and not known.exact and at_most < expected):
+            self._growth[step] = _Growth(at_most, of_input, exact)
+        elif grew > expected:
+            self._growth[step] = _Growth(grew, of_input, known.exact)
 
     def _look(self) -> _Look:
         resident = _resident(self._statm)
