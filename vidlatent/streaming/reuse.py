@@ -12,7 +12,7 @@ import os
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 from vidlatent.streaming import heap
@@ -29,7 +29,7 @@ _SPARE = 4 << 20
 class _Process:
     """What sweeps that run at once have in common: one heap, and the room of all of them above what was there."""
 
-    lock: Lock = field(default_factory=Lock)
+    lock: RLock = field(default_factory=RLock)  # the garbage collector may end one while another begins
     running: int = 0
     limit: int = 0
     mapping: bool = False
