@@ -21,7 +21,7 @@ _TIMES = 8
 """A step that was not seen yet is expected to take so many times its input."""
 _WORTH_IT = 1 << 20
 """Smaller gaps are not returned: looking through the heap takes time too."""
-_SPARE = 4 << 20
+_SPARE = 8 << 20
 """Left free for what the interpreter takes, and for steps that take a little more than before."""
 
 
@@ -105,6 +105,8 @@ class Reuse:
         if now.resident + growth > limit and now.gaps > _WORTH_IT:
             heap.return_free_heap()
             now = self._look()
+            self._apart += now.gaps  # there are none now: an answer not yet written to hid some
+            now = now._replace(gaps=0)
         _process.map_blocks(now.resident + growth > limit)
         self._step, self._before = (step, nbytes), now
 
