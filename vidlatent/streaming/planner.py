@@ -129,8 +129,8 @@ def _tiers(predictor: Predictor, grain: tuple[int, int], away: Keep, *, streamin
         orders = list(dict.fromkeys([((H, T), few), *orders, ((H, T), finest)]))
     for axes, chunk in orders:
         yield [[Plan(axes, chunk=chunk, strip=strip) for strip in strips]]
-    if away == "file":
-        yield elsewhere
+    if away == "file":  # of frames: what a sweep of rows keeps lies there in many pieces
+        yield elsewhere[:1]
     moves_least = min((group[-1] for group in alone if group), key=lambda plan: predictor.needs(plan).moved_bytes)
     axes = (T, H) if moves_least.axes == (T,) else (H, T)
     for keep in dict.fromkeys((away, "file")):
