@@ -35,7 +35,7 @@ SMALL = 2048
 @pytest.fixture(autouse=True)
 def _what_is_counted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allowances for what cannot be counted are larger than all of these clips: any error of counting would hide."""
-    monkeypatch.setattr(search, "with_slack", lambda counted, device: counted)
+    monkeypatch.setattr(search, "with_slack", lambda counted, device, **_: counted)
     for name in ("_ATTENTION_ROWS", "_ATTENTION_COLUMNS"):
         monkeypatch.setattr(workspace, name, 1)
     monkeypatch.setattr(meter, "CODE_BYTES", 0)

@@ -55,7 +55,7 @@ class Search:
     def priced(self, plan: Plan) -> Plan:
         """The plan with its predictions."""
         needs = self.predictor.needs(plan)
-        peak = with_slack(needs.peak_bytes, self.predictor.device) + self._beside(plan)
+        peak = with_slack(needs.peak_bytes, self.predictor.device, reuses=bool(plan.axes)) + self._beside(plan)
         there = self.held + (self._of_slab(self.clip, plan) if self.streaming else self.clip)
         return replace(
             plan,
@@ -140,9 +140,12 @@ def _alone(plan: Plan) -> Plan | None:
     return Plan((outer,), chunk=plan.chunk if outer == T else 0, strip=plan.strip if outer == H else 0)
 
 
-def with_slack(counted: int, device: str) -> int:
-    """Add to what a sweep needs what cannot be counted: gaps between blocks, and what libraries keep on a CPU.
+def with_slack(counted: int, device: str, *, reuses: bool = True) -> int:
+    """Add to what a pass needs what cannot be counted: gaps between blocks, and what libraries keep on a CPU.
 
-    What lies beside it lies there in one piece. Measured by `python benchmarks/budget.py`.
+    A sweep that `reuses` memory there keeps its gaps small; a whole clip does not. What lies beside it lies there in
+    one piece. Measured by `python benchmarks/budget.py`.
     """
-    return int(counted * 1.05) + (12 << 20) if device == "cpu" else int(counted * 1.1)
+    if device != "cpu":
+        return int(counted * 1.1)
+    return int(counted * (1.05 if reuses else 1.1)) + (12 << 20)
