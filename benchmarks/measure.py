@@ -81,7 +81,7 @@ def _peak_above(before: int, action: Action) -> int:
 
 
 def _warm_libraries() -> None:
-    """Load what is loaded at first use and stays: code of operators, planning, file formats; the matrix product's room."""
+    """Load what is loaded at first use and stays: code of operators, planning, file formats; matrix products."""
     vl.load("vidlatent-tiny")
     ae = vl.build("wan-2.1", base_dim=8)
     with contextlib.suppress(vl.BudgetTooSmall):  # which it finds out in the end
