@@ -125,7 +125,6 @@ def main() -> None:
     errors = errors_of_long_sums()
     if not args.json:
         print("errors of long sums:", *(f"{name} {error:.1e}" for name, error in errors.items()))
-    if not args.json:
         print("times of shorter sums (512, 256, 128 channels):", shorter)
     answer = {"rows": rows, "errors_of_long_sums": errors, "times_of_shorter_sums": shorter}
     print(json.dumps({"benchmark": "convolution", "threads": args.threads, **answer}))

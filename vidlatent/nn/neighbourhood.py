@@ -20,85 +20,6 @@ from vidlatent.nn.window_tiles import WindowTiles
 from vidlatent.streaming import H, Halo, Local, Sweep, T, W, Window
 
 
-class NeighbourhoodAttention(Local):
-    """Softmax attention of each position to the `kernel` (T, H, W; odd) of positions around it, as many at every end.
-
-    Queries and keys, in heads of `head_dim`, are divided by their root mean square and turned by frame, row and column.
-    Does not project its answer. Between two slabs it keeps its input, of which it projects a window's length again:
-    queries, keys and values would be three times as much. Raises `InputError` where an axis is shorter than its kernel.
-    """
-
-    def __init__(self, channels: int, kernel: tuple[int, int, int], head_dim: int, *, eps: float = 1e-6) -> None:
-        if any(size % 2 == 0 for size in kernel):
-            raise ValueError(f"kernels must be odd, got {kernel}")
-        if channels % head_dim or head_dim % 8:
-            raise ValueError(f"{channels} channels do not divide into heads of {head_dim}, a multiple of 8")
-        t, h, w = map(Window.centred, kernel)
-        super().__init__(t=t, h=h, w=w)
-        self.kernel, self.head_dim, self.eps = kernel, head_dim, eps
-        self.to_qkv = nn.Linear(channels, 3 * channels)
-        self.norm_q, self.norm_k = (nn.Parameter(torch.ones(head_dim)) for _ in range(2))
-
-    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
-        if sweep and sweep.passes(x) and not (sweep.idle and self._wakes(sweep)):
-            return x
-        if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
-            return x
-        places = {axis: list(range(x.shape[axis])) for axis in self.windows}
-        for axis, window in self._in_order(sweep):
-            if window.is_pointwise:
-                continue
-            if sweep and axis in sweep.axes:
-                halo = sweep.state(self, axis, _Moved)
-                if axis == sweep.axes[0]:
-                    sweep.enter(halo, x)
-                sweep.attempt(halo.join, x, axis)
-                x = sweep.attempt(halo.give, axis, window, sweep.last[axis])
-                sweep.last[axis] = halo.ended
-            else:
-                halo = _Moved()  # a whole axis is the same halo, fed once
-                x = halo.feed(x, axis, window, True)
-            places[axis] = halo.places(window.kernel, x.shape[axis])
-        counts = [window.num_valid(x.shape[axis]) for axis, window in self.windows.items()]
-        if not x.numel() or not all(counts):
-            return self.empty_like(x, *counts)
-        return sweep.attempt(self.answer, x, places) if sweep else self.answer(x, places)
-
-    def _wakes(self, sweep: Sweep) -> bool:
-        outer = sweep.axes[0]
-        if self.windows[outer].is_pointwise:
-            return False
-        halo = sweep.state(self, outer, _Moved)
-        if halo.tail and not halo.ended:
-            sweep.wake(halo)
-        return not sweep.idle
-
-    def answer(self, x: Tensor, places: dict[int, list[int]]) -> Tensor:
-        """Answers for the positions of a run with a whole window around them; `places` are those of its items."""
-        tiles = WindowTiles(self.kernel, self.head_dim, x)
-        places = places | {W: [*places[W], *[0] * tiles.beyond]}
-        heads = self._heads(F.pad(x, (0, tiles.beyond)) if tiles.beyond else x, places)
-        return tiles.attend(*heads).permute(0, 4, 1, 2, 3)
-
-    def _heads(self, x: Tensor, places: dict[int, list[int]]) -> list[Tensor]:
-        """Queries, keys and values of every position, `(B, T, H, W, C)` each."""
-        parts = list(self.to_qkv(x.permute(0, 2, 3, 4, 1)).chunk(3, -1))
-        times, *others = (torch.tensor(along, device=x.device) for along in places.values())  # T, H, W
-        weights = (self.norm_q, self.norm_k)
-        if torch.is_grad_enabled():
-            turns = rotations([times, *others], self.head_dim, x.dtype)
-            return [*(self._turned(p, w, turns) for p, w in zip(parts, weights, strict=False)), parts[2]]
-        for t in range(1 if x.is_meta else len(times)):
-            turns = rotations([times[t : t + 1], *others], self.head_dim, x.dtype)
-            for part, weight in zip(parts, weights, strict=False):
-                part[:, t : t + 1].copy_(self._turned(part[:, t : t + 1], weight, turns))
-        return parts
-
-    def _turned(self, part: Tensor, weight: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-        heads = part.unflatten(-1, (part.shape[-1] // self.head_dim, self.head_dim))
-        return turn(F.rms_norm(heads, (self.head_dim,), weight, self.eps), turns).flatten(-2)
-
-
 @dataclass(frozen=True)
 class _Inside(Window):
     """Windows that lie inside the axis; the last is kept, because the end goes on from it."""
@@ -142,6 +63,72 @@ class _Moved(Halo):
         """Where the items of the last run, so many, come from."""
         run = range(self.first, self.first + count)
         return [p + kernel if p < 0 else p - kernel if p >= self.total else p for p in run]
+
+
+class NeighbourhoodAttention(Local):
+    """Softmax attention of each position to the `kernel` (T, H, W; odd) of positions around it, as many at every end.
+
+    Queries and keys, in heads of `head_dim`, are divided by their root mean square and turned by frame, row and column.
+    Does not project its answer. Between two slabs it keeps its input, of which it projects a window's length again:
+    queries, keys and values would be three times as much. Raises `InputError` where an axis is shorter than its kernel.
+    """
+
+    halo = _Moved
+
+    def __init__(self, channels: int, kernel: tuple[int, int, int], head_dim: int, *, eps: float = 1e-6) -> None:
+        if any(size % 2 == 0 for size in kernel):
+            raise ValueError(f"kernels must be odd, got {kernel}")
+        if channels % head_dim or head_dim % 8:
+            raise ValueError(f"{channels} channels do not divide into heads of {head_dim}, a multiple of 8")
+        t, h, w = map(Window.centred, kernel)
+        super().__init__(t=t, h=h, w=w)
+        self.kernel, self.head_dim, self.eps = kernel, head_dim, eps
+        self.to_qkv = nn.Linear(channels, 3 * channels)
+        self.norm_q, self.norm_k = (nn.Parameter(torch.ones(head_dim)) for _ in range(2))
+
+    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
+        if sweep and sweep.passes(x) and not (sweep.idle and self._wakes(sweep)):
+            return x
+        if sweep and len(sweep.axes) == 1 and sweep.is_waiting(x):
+            return x
+        places = {axis: list(range(x.shape[axis])) for axis in self.windows}
+        for axis, window in self._in_order(sweep):
+            if window.is_pointwise:
+                continue
+            x, halo = self._through_halo(x, axis, window, sweep)
+            assert isinstance(halo, _Moved)
+            places[axis] = halo.places(window.kernel, x.shape[axis])
+        counts = [window.num_valid(x.shape[axis]) for axis, window in self.windows.items()]
+        if not x.numel() or not all(counts):
+            return self.empty_like(x, *counts)
+        if sweep:
+            sweep.begin(self, x)
+        return sweep.attempt(self.answer, x, places) if sweep else self.answer(x, places)
+
+    def answer(self, x: Tensor, places: dict[int, list[int]]) -> Tensor:
+        """Answers for the positions of a run with a whole window around them; `places` are those of its items."""
+        tiles = WindowTiles(self.kernel, self.head_dim, x)
+        places = places | {W: [*places[W], *[0] * tiles.beyond]}
+        heads = self._heads(F.pad(x, (0, tiles.beyond)) if tiles.beyond else x, places)
+        return tiles.attend(*heads).permute(0, 4, 1, 2, 3)
+
+    def _heads(self, x: Tensor, places: dict[int, list[int]]) -> list[Tensor]:
+        """Queries, keys and values of every position, `(B, T, H, W, C)` each."""
+        parts = list(self.to_qkv(x.permute(0, 2, 3, 4, 1)).chunk(3, -1))
+        times, *others = (torch.tensor(along, device=x.device) for along in places.values())  # T, H, W
+        weights = (self.norm_q, self.norm_k)
+        if torch.is_grad_enabled():
+            turns = rotations([times, *others], self.head_dim, x.dtype)
+            return [*(self._turned(p, w, turns) for p, w in zip(parts, weights, strict=False)), parts[2]]
+        for t in range(1 if x.is_meta else len(times)):
+            turns = rotations([times[t : t + 1], *others], self.head_dim, x.dtype)
+            for part, weight in zip(parts, weights, strict=False):
+                part[:, t : t + 1].copy_(self._turned(part[:, t : t + 1], weight, turns))
+        return parts
+
+    def _turned(self, part: Tensor, weight: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        heads = part.unflatten(-1, (part.shape[-1] // self.head_dim, self.head_dim))
+        return turn(F.rms_norm(heads, (self.head_dim,), weight, self.eps), turns).flatten(-2)
 
 
 def _go_on(x: Tensor, axis: int, before: int, after: int) -> Tensor:

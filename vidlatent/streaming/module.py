@@ -44,9 +44,10 @@ class Local(Sweepable):
     """Finite footprint on each axis: pads a whole clip, takes halos in a sweep, then always runs 'valid'.
 
     Subclasses define `valid`, and `empty_like` if they change the channels. A leaf belongs at one place in the tree:
-    its state is found by its identity.
+    its state is found by its identity. `halo` is what it remembers along an axis.
     """
 
+    halo: ClassVar[type[Halo]] = Halo
     windows: Mapping[int, Window]
 
     def __init__(self, *, t: Window | None = None, h: Window | None = None, w: Window | None = None) -> None:
@@ -67,20 +68,10 @@ class Local(Sweepable):
             if not swept and self.pads_itself(window):
                 padding = padding | {axis: window.before}
                 continue
-            if sweep and swept:
-                halo = sweep.state(self, axis, Halo)
-                if axis == sweep.axes[0]:
-                    sweep.enter(halo, x)
-                sweep.begin((self, axis), x, halo.carry)
-                sweep.attempt(halo.join, x, axis)
-                x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
-                sweep.last[axis] = halo.ended
-            elif window.stride == 1 and min(window.before, window.after) >= 0 and not bare:
+            if not swept and window.stride == 1 and min(window.before, window.after) >= 0 and not bare:
                 whole[axis] = window  # padded together, below
                 continue
-            else:  # a whole axis is the same halo, fed once
-                halo = Halo()
-                x = halo.feed(x, axis, window, True, bare=bare)
+            x, halo = self._through_halo(x, axis, window, sweep, bare=bare)
             lacking = lacking | {axis: halo.lacking}
         x = pad_whole(x, whole)
         counts = [w.num_valid(x.shape[a] + lacking[a] + 2 * padding[a]) for a, w in self.windows.items()]
@@ -91,12 +82,28 @@ class Local(Sweepable):
             sweep.begin(self, x)
         return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
 
+    def _through_halo(
+        self, x: Tensor, axis: int, window: Window, sweep: Sweep | None, *, bare: bool = False
+    ) -> tuple[Tensor, Halo]:
+        """What became complete along an axis; a whole axis is the same halo, fed once."""
+        if sweep is None or axis not in sweep.axes:
+            halo = self.halo()
+            return halo.feed(x, axis, window, True, bare=bare), halo
+        halo = sweep.state(self, axis, self.halo)
+        if axis == sweep.axes[0]:
+            sweep.enter(halo, x)
+        sweep.begin((self, axis), x, halo.carry)
+        sweep.attempt(halo.join, x, axis)
+        x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
+        sweep.last[axis] = halo.ended
+        return x, halo
+
     def _wakes(self, sweep: Sweep) -> bool:
         """Whether a tail along the outer axis is left to give."""
         outer = sweep.axes[0]
         if self.windows[outer].is_pointwise:
             return False
-        halo = sweep.state(self, outer, Halo)
+        halo = sweep.state(self, outer, self.halo)
         if halo.tail and not halo.ended:
             sweep.wake(halo)
         return not sweep.idle

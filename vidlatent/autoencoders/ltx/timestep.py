@@ -14,10 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidlatent.nn.passed import items_before
 from vidlatent.nn.pixel_norm import PixelNorm
 from vidlatent.streaming import H, Pointwise, Sweep, Sweepable
 
-_FREQUENCIES, _LONGEST = 128, 10000.0
+WAVES = 256
+"""Numbers that a level is turned into, half of them cosines."""
+_LONGEST = 10000.0
 
 
 class Timestep(Pointwise):
@@ -38,20 +41,14 @@ class Timestep(Pointwise):
 
 def sinusoids(level: Tensor) -> Tensor:
     """Cosines, then sines, of a number at geometric frequencies (256,); in float32, as models are trained."""
-    steps = torch.arange(_FREQUENCIES, dtype=torch.float32, device=level.device)
-    phases = level.float() * torch.exp(steps * (-math.log(_LONGEST) / _FREQUENCIES))
+    count = WAVES // 2
+    steps = torch.arange(count, dtype=torch.float32, device=level.device)
+    phases = level.float() * torch.exp(steps * (-math.log(_LONGEST) / count))
     return torch.cat([phases.cos(), phases.sin()])
 
 
-class TimeEmbedding(Sweepable):
-    """A small network from a timestep to the `rows` x `channels` numbers of a block; lets the clip pass."""
-
-    def __init__(self, timestep: Timestep, rows: int, channels: int) -> None:
-        super().__init__()
-        self.rows = rows
-        self._timestep = (timestep,)  # borrowed: in a tuple it is not registered twice
-        self.linear_1 = nn.Linear(2 * _FREQUENCIES, rows * channels)
-        self.linear_2 = nn.Linear(rows * channels, rows * channels)
+class Table(Sweepable):
+    """Numbers that modules behind it share, worked out by `work_out`; lets the clip pass."""
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:  # noqa: ARG002
         return x
@@ -59,20 +56,33 @@ class TimeEmbedding(Sweepable):
     def table(self, sweep: Sweep | None) -> Tensor:
         """(rows, channels), worked out once in a sweep."""
         if sweep is None:
-            return self._table()
-        known = sweep.state(self, sweep.axes[0], Known, shared=True)
+            return self.work_out()
+        known = sweep.state(self, sweep.axes[0], _Known, shared=True)
         if known.table is None:
-            known.table = self._table()
+            known.table = self.work_out()
         return known.table
 
-    def _table(self) -> Tensor:
+    def work_out(self) -> Tensor:
+        """(rows, channels)."""
+        raise NotImplementedError
+
+
+class TimeEmbedding(Table):
+    """A small network from a timestep to the `rows` x `channels` numbers of a block."""
+
+    def __init__(self, timestep: Timestep, rows: int, channels: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self._timestep = (timestep,)  # borrowed: in a tuple it is not registered twice
+        self.linear_1 = nn.Linear(WAVES, rows * channels)
+        self.linear_2 = nn.Linear(rows * channels, rows * channels)
+
+    def work_out(self) -> Tensor:
         return self.linear_2(F.silu(self.linear_1(self._timestep[0].waves()))).view(self.rows, -1)
 
 
 @dataclass
-class Known:
-    """A table, once it is worked out."""
-
+class _Known:
     table: Tensor | None = None
 
 
@@ -121,19 +131,11 @@ class NoiseInjection(Sweepable):
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if self.seed is None or not x.numel():
             return x
-        first, rows = 0, x.shape[H]
-        if sweep and H in sweep.axes:
-            passed = sweep.state(self, H, _Rows)
-            first, passed.count = passed.count, passed.count + rows
-        noise = torch.stack([self.noise(first + row, x.shape[-1]) for row in range(rows)])
+        first = items_before(self, x, sweep, H)
+        noise = torch.stack([self.noise(first + row, x.shape[-1]) for row in range(x.shape[H])])
         return x + self.weight.view(-1, 1, 1, 1) * noise.to(x)
 
     def noise(self, row: int, width: int) -> Tensor:
         """Unit Gaussian noise of one row (width,)."""
         place = zlib.crc32(f"{self.seed} {self.stream} {row}".encode())  # a generator takes 32 bits of its seed
         return torch.randn(width, generator=torch.Generator().manual_seed(place))
-
-
-@dataclass
-class _Rows:
-    count: int = 0

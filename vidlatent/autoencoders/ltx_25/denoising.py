@@ -12,40 +12,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidlatent.autoencoders.ltx.timestep import Known, sinusoids
+from vidlatent.autoencoders.ltx.timestep import WAVES, Table, sinusoids
 from vidlatent.nn.passed import items_before
 from vidlatent.nn.pixel_norm import PixelNorm
 from vidlatent.streaming import H, Pointwise, Sweep, Sweepable, T
 
 _LEVEL = 1000.0
 """What the network is told of the noise level, which is 1."""
-_FREQUENCIES = 256
 _ROWS = 7
 """Scale and shift for attention, a gate, the same for the MLP, and a gate for the context; gates are not used."""
 
 
-class NoiseLevel(Sweepable):
-    """From the noise level to `(7, channels)` numbers that all blocks share; lets the clip pass."""
+class NoiseLevel(Table):
+    """From the noise level to `(7, channels)` numbers that all blocks share."""
 
     def __init__(self, time_channels: int, channels: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(_FREQUENCIES, time_channels)
+        self.linear_1 = nn.Linear(WAVES, time_channels)
         self.linear_2 = nn.Linear(time_channels, time_channels)
         self.proj = nn.Linear(time_channels, _ROWS * channels)
 
-    def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:  # noqa: ARG002
-        return x
-
-    def table(self, sweep: Sweep | None) -> Tensor:
-        """(7, channels), worked out once in a sweep."""
-        if sweep is None:
-            return self._table()
-        known = sweep.state(self, sweep.axes[0], Known, shared=True)
-        if known.table is None:
-            known.table = self._table()
-        return known.table
-
-    def _table(self) -> Tensor:
+    def work_out(self) -> Tensor:
         weight = self.linear_1.weight
         waves = sinusoids(torch.tensor(_LEVEL, device=weight.device)).to(weight.dtype)
         level = self.linear_2(F.silu(self.linear_1(waves)))
