@@ -75,6 +75,18 @@ def test_the_convolutions_of_published_models(name: str, data, frames: int, rows
     assert_sweeps(data, conv, x)
 
 
+@pytest.mark.parametrize("reach", [0, 1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@torch.no_grad()
+def test_long_sums_with_any_padding_of_frames(kernel: int, reach: int) -> None:
+    """No tap sees a frame for every answer where more than half of the kernel is padded."""
+    conv = Conv3d(4, 4, t=Window(kernel, 1, reach, reach), h=Window.centred(3))
+    x = random_like(torch.empty(1, 4, 5, 6, 4), 0)
+    want = reference(conv, x)
+    with patch.multiple("vidlatent.nn.conv", _LONG=1, _PRODUCTS=5, _POSITIONS=30):
+        torch.testing.assert_close(conv(x), want, rtol=1e-4, atol=1e-5)
+
+
 @examples(60)
 @given(st.data(), clips(channels=4))
 def test_long_sums_taken_in_parts_are_the_convolution(data, x: Tensor) -> None:

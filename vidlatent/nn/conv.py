@@ -78,20 +78,24 @@ class Conv3d(Local):
             return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
         strides, dilations = [w.stride for w in windows], [w.dilation for w in windows]
         if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-            if self._sums_are_long(x, weight):
+            if self._sums_are_long(x, weight, padding):
                 return self._in_short_sums(x, weight, padding)
             # conv3d leaves oneDNN for a slow loop when a slab is small
             return torch.mkldnn_convolution(x, weight, self.bias, padding, strides, dilations, self.groups)
         y = F.conv3d(x, weight, self.bias, strides, padding, dilations, self.groups)
-        if x.is_meta and x.dtype == torch.float32 and self._sums_are_long(x, weight):  # counting: a summand
+        if x.is_meta and x.dtype == torch.float32 and self._sums_are_long(x, weight, padding):  # counting: a summand
             y.new_empty(len(weight), _block(y), *y.shape[3:])
         return y
 
-    def _sums_are_long(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether to sum in parts; of several clips, or where gradients are asked for, oneDNN sums all."""
+    def _sums_are_long(self, x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> bool:
+        """Whether to sum in parts.
+
+        oneDNN sums all at once of several clips, where gradients are asked for, and where so much is padded that no tap
+        sees a frame for every answer: the first product has to write them all.
+        """
         alone = self.groups == len(x) == self.windows[T].stride == self.windows[T].dilation == 1
         long = x.shape[1] >= _LONG and weight[0].numel() > _PRODUCTS
-        return alone and long and not torch.is_grad_enabled()
+        return alone and long and 2 * padding[0] < weight.shape[2] and not torch.is_grad_enabled()
 
     def _in_short_sums(self, x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> Tensor:
         """The convolution as a sum over taps along T and parts of the channels, a block of frames at a time."""
