@@ -42,6 +42,10 @@ WHOLE = ("cosmos-0.1-di8x8", "minimax-h3", "wf-vae-l-16")
 """At so tiny a width no slab takes less than the clip: the smallest budget, which the error names, is the whole's."""
 
 
+ROUNDING = {"allegro": 2e-5}
+"""Whole and in pieces it is as far as 1.1e-5 from float64 each, where both agree to 2e-14."""
+
+
 def count_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out allowances and compiled code, which are more than all of so small a clip."""
     monkeypatch.setattr(search, "with_slack", lambda counted, device, **_: counted)
@@ -73,7 +77,7 @@ def assert_the_same_answer(preset: str, share: int, size: tuple[int, int]) -> No
         plan = plan_for(ae, x, part_of(ae, x, direction, share), direction)
         assert plan.axes or preset in WHOLE
         got = ae.run_whole(direction, x, plan)[:, : want.shape[1]]
-        assert relative_error(got, want) <= 2e-5  # each is as far as 1.1e-5 from float64 (Allegro)
+        assert relative_error(got, want) <= ROUNDING.get(preset, 1e-5)
 
 
 @pytest.mark.parametrize("direction", ["encode", "decode"])

@@ -73,13 +73,13 @@ class Local(Sweepable):
                 continue
             x, halo = self._through_halo(x, axis, window, sweep, bare=bare)
             lacking = lacking | {axis: halo.lacking}
+        if sweep:
+            sweep.begin(self, x)
         x = pad_whole(x, whole)
         counts = [w.num_valid(x.shape[a] + lacking[a] + 2 * padding[a]) for a, w in self.windows.items()]
         if not x.numel() or not all(counts):
             return self.empty_like(x, *counts)
         paddings = tuple(padding.values())
-        if sweep:
-            sweep.begin(self, x)
         return sweep.attempt(self.valid, x, paddings, lacking[T]) if sweep else self.valid(x, paddings, lacking[T])
 
     def _through_halo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.sample import Sampler
 from vidlatent.streaming.shelf import Keep, Kept, Shelf
 from vidlatent.streaming.state import Align, Halo, State, kept_in
-from vidlatent.streaming.sweep import Answer, Kind, Sweep
+from vidlatent.streaming.sweep import Kind, Sweep
 
 
 class _SampledSweep(Sweep):
     """States to which every slab adds hold, from their second slab on, what those left out would have added as well.
 
-    `at_work` is the module that runs.
+    `at_work` is the leaf that runs.
     """
 
     missing: Callable[[nn.Module, int], int]
@@ -32,16 +32,14 @@ class _SampledSweep(Sweep):
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
         state = super().state(module, axis, kind, shared=shared)
-        self.at_work = module
         if issubclass(kind, State) and kind.grows:
             self._lengthen(state, module, axis)
         return state
 
-    def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
-        owner = getattr(operation, "__self__", None)
-        if isinstance(owner, nn.Module):
-            self.at_work = owner
-        return operation(*args, **kwargs)
+    def begin(self, step: Hashable, *inputs: Tensor | Kept | None) -> None:  # noqa: ARG002
+        leaf = step[0] if isinstance(step, tuple) else step
+        if isinstance(leaf, nn.Module):
+            self.at_work = leaf
 
     def _lengthen(self, state: Any, module: nn.Module, axis: int) -> None:
         known, count = self._longer.get(id(state)), self.missing(module, axis)
