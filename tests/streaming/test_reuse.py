@@ -77,6 +77,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     one = Process()
     monkeypatch.setattr(heap, "in_use", lambda: heap.InUse(one.live, 0))
     monkeypatch.setattr(heap, "return_free_heap", one.return_free_heap)
+    monkeypatch.setattr(heap, "use_huge_pages", lambda _: None)
     monkeypatch.setattr(heap, "map_blocks", one.mapping.append)
     monkeypatch.setattr(heap, "keep_freed_blocks", lambda: True)
     monkeypatch.setattr(heap, "return_freed_blocks", lambda *_: one.return_free_heap())
@@ -126,16 +127,43 @@ def test_what_a_step_took_is_expected_of_it_again(process: Process) -> None:
 def test_where_gaps_may_have_served_they_count_until_more_is_known(process: Process) -> None:
     one = begun(200 * MIB)
     process.gaps = 60 * MIB
-    one.make_room("step", MIB)
+    one.make_room("step", 10 * MIB)
     process.live, process.gaps = process.live + 60 * MIB, 0
     one.make_room("other", MIB)
     process.live, process.gaps = process.live - 60 * MIB, 140 * MIB
-    one.make_room("step", MIB)  # nothing grew, but 60 may have been needed
+    one.make_room("step", 10 * MIB)  # nothing grew, but 60 may have been needed
     assert process.returned == 1
     process.live += 20 * MIB
     one.make_room("other", MIB)
     process.live, process.gaps = process.live - 20 * MIB, 160 * MIB
-    one.make_room("step", MIB)  # it was 20
+    one.make_room("step", 10 * MIB)  # it was 20
+    assert process.returned == 1
+    one.close()
+
+
+def test_more_input_takes_more_in_proportion(process: Process) -> None:
+    one = begun(200 * MIB)
+    one.make_room("step", MIB)
+    process.live += 4 * MIB
+    one.make_room("other", MIB)
+    process.live, process.gaps = process.live - 4 * MIB, 40 * MIB
+    one.make_room("step", 35 * MIB)  # 140 beside the gaps, not eight times as much
+    assert process.returned == 0
+    one.make_room("step", 45 * MIB)
+    assert process.returned == 1
+    assert not process.mapping
+    one.close()
+
+
+def test_of_a_step_like_others_their_like_is_expected(process: Process) -> None:
+    one = begun(200 * MIB)
+    one.make_room(("a module", 3), 10 * MIB)
+    process.live += 20 * MIB
+    one.make_room("other", MIB)
+    process.live, process.gaps = process.live - 20 * MIB, 100 * MIB
+    one.make_room(("another", 3), 20 * MIB)  # thrice its input, to be safe
+    assert process.returned == 0
+    one.make_room(("another", 2), 20 * MIB)  # nothing is known of its kind
     assert process.returned == 1
     one.close()
 

@@ -8,6 +8,7 @@ the heap grows far beyond what is in use. A block above the threshold is a mappi
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
 from functools import cache
@@ -65,6 +66,27 @@ def map_blocks(on: bool) -> None:
     _libc().mallopt(_MMAP_MAX, _MAPPINGS if on else 0)
 
 
+def use_huge_pages(ahead_bytes: int) -> None:
+    """Have the heap, and so much above it as it may grow by, backed by huge pages where the system has them.
+
+    Clearing one takes it a fifth of the time of the 512 small ones, or less (madvise(2)). To be told when the heap has
+    returned what was free at its top.
+    """
+    start = _start_of_heap() if _is_ours_to_set() else None
+    if start is None or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return
+    libc = _libc()
+    libc.free(libc.malloc(ahead_bytes))  # the top grows and stays: nothing of it is resident yet
+    libc.madvise(start, libc.sbrk(0) - start, mmap.MADV_HUGEPAGE)
+
+
+@cache
+def _start_of_heap() -> int | None:
+    """Address where the heap of the main thread begins; None if there is none."""
+    with open("/proc/self/maps") as maps:
+        return next((int(line.split("-")[0], 16) for line in maps if line.endswith("[heap]\n")), None)
+
+
 def return_free_heap() -> None:
     """Give the free parts of the heap to the system now; nothing unless the C library is glibc."""
     if _is_glibc():
@@ -89,7 +111,13 @@ def _set(options: dict[int, int]) -> bool:
 
 @cache
 def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+    libc = ctypes.CDLL(None)
+    if _is_glibc():
+        libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
+        libc.malloc.argtypes, libc.free.argtypes = (ctypes.c_size_t,), (ctypes.c_void_p,)
+        libc.sbrk.argtypes = (ctypes.c_ssize_t,)
+        libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return libc
 
 
 def _is_ours_to_set() -> bool:

@@ -16,9 +16,8 @@ from threading import RLock
 from typing import NamedTuple
 
 from vidlatent.streaming import heap
+from vidlatent.streaming.growth import Growth
 
-_TIMES = 8
-"""A step that was not seen yet is expected to take so many times its input."""
 _WORTH_IT = 1 << 20
 """Smaller gaps are not returned: looking through the heap takes time too."""
 _SPARE = 8 << 20
@@ -64,14 +63,6 @@ class _Look(NamedTuple):
     in_heap: int
 
 
-class _Growth(NamedTuple):
-    """Bytes that memory grew by under a step whose input had so many; at most, where gaps may have served as well."""
-
-    nbytes: int
-    of_input: int
-    exact: bool
-
-
 class Reuse:
     """Keeps resident memory within `added_bytes` above what it is now, as long as a sweep needs no more.
 
@@ -82,11 +73,12 @@ class Reuse:
     def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         self._apart = 0
-        self._before = self._look()
-        self._apart = self._before.gaps  # libraries, and what else is no block: the heap was trimmed just now
-        self._step: tuple[Hashable, int] | None = None
-        self._growth: dict[Hashable, _Growth] = {}
-        _process.begin(self._before.resident, added_bytes)
+        now = self._look()
+        self._apart = now.gaps  # libraries, and what else is no block: the heap was trimmed just now
+        self._begun: tuple[Hashable, int, _Look] | None = None  # a step to learn from
+        self._growth = Growth()
+        _process.begin(now.resident, added_bytes)
+        heap.use_huge_pages(added_bytes)
         self.close = weakref.finalize(self, _end, self._statm, added_bytes, budget_bytes, peak_bytes)
         self.close.atexit = False
 
@@ -99,39 +91,37 @@ class Reuse:
 
     def make_room(self, step: Hashable, nbytes: int) -> None:
         """`step` is about to work on so many bytes."""
-        now, limit = self._look(), _process.limit - _SPARE
-        self._learn(now)
-        growth = self._expected(step, nbytes)
+        now, limit = self._learn(), _process.limit - _SPARE
+        growth = self._growth.expected(step, nbytes)
+        resident = now.resident if now else _resident(self._statm)
+        self._begun = None
+        if resident + growth <= limit and self._growth.knows(step):
+            _process.map_blocks(False)
+            return  # to look at the heap takes longer than many a small step
+        now = now or self._look()
         if now.resident + growth > limit and now.gaps > _WORTH_IT:
             heap.return_free_heap()
+            heap.use_huge_pages(max(limit - now.resident + now.gaps, 0))
             now = self._look()
             self._apart += now.gaps  # there are none now: an answer not yet written to hid some
             now = now._replace(gaps=0)
         _process.map_blocks(now.resident + growth > limit)
-        self._step, self._before = (step, nbytes), now
-
-    def _expected(self, step: Hashable, nbytes: int) -> int:
-        """The most that memory grew by under this step, and more if it works on more than then."""
-        seen = self._growth.get(step, _Growth(0, 0, exact=False))
-        return seen.nbytes + _TIMES * max(nbytes - seen.of_input, 0)
+        if not _process.mapping:
+            self._begun = step, nbytes, now
 
     def forget(self) -> None:
         """Expect nothing of the steps seen so far: of a first slab many take less than of those that follow."""
-        self._step = None
-        self._growth.clear()
+        self._begun = None
+        self._growth.forget_steps()
 
-    def _learn(self, now: _Look) -> None:
-        """What the last step took; where that could use gaps, the least that was seen bounds it from above."""
-        if self._step is None or _process.mapping:
-            return
-        step, of_input = self._step
-        exact, grew = self._before.gaps <= _WORTH_IT, now.in_heap - self._before.in_heap
-        at_most = grew + (0 if exact else self._before.gaps)
-        known, expected = self._growth.get(step), self._expected(step, of_input)
-        if known is None or (exact and not known.exact) or (not exact and not known.exact and at_most < expected):
-            self._growth[step] = _Growth(at_most, of_input, exact)
-        elif grew > expected:
-            self._growth[step] = _Growth(grew, of_input, known.exact)
+    def _learn(self) -> _Look | None:
+        """What the last step took, if that is of interest; then what is seen now."""
+        if self._begun is None:
+            return None
+        (step, nbytes, before), now = self._begun, self._look()
+        gaps = before.gaps if before.gaps > _WORTH_IT else 0
+        self._growth.learn(step, nbytes, now.in_heap - before.in_heap, gaps)
+        return now
 
     def _look(self) -> _Look:
         resident = _resident(self._statm)
