@@ -1,9 +1,12 @@
 """Predictions from few slabs are what counting all of them gives."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from vidlatent.streaming import H, Plan, T
 from vidlatent.streaming.meter import to_meta
 from vidlatent.streaming.predict import Predictor
 from vidlatent.streaming.sample import Sample, Sampler
+from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.shelf import Keep
 from vidlatent.streaming.tally import Needs
 
@@ -83,3 +87,23 @@ def test_planning_imports_nothing_large() -> None:
 @pytest.mark.slow
 def test_planning_imports_nothing_large_for_any_family() -> None:
     imported(*{CATALOG[name].family: name for name in vl.models()}.values())
+
+
+def test_what_was_counted_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cycle of references holds a sweep's many states until garbage is collected."""
+    made: list[weakref.ref[SampledStream]] = []
+    begin = SampledStream.__init__
+
+    def noted(stream: SampledStream, *args: Any) -> None:
+        begin(stream, *args)
+        made.append(weakref.ref(stream.sweep))
+
+    monkeypatch.setattr(SampledStream, "__init__", noted)
+    ae = vl.build("hunyuan-video", widths=(8, 8, 8, 8), groups=4)
+    predictor = Predictor(to_meta(ae.decoder), (1, 16, 3, 8, 8), torch.float32)
+    gc.disable()
+    try:
+        predictor.needs(Plan((T, H), chunk=1, strip=2))
+        assert [sweep() for sweep in made] == [None]
+    finally:
+        gc.enable()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -137,6 +138,15 @@ class DecoderStream(_FrameStream):
         Raises `InputError` for what `Autoencoder.decode` refuses, but no latents may come too.
         """
         return self._crop(self._push(latents))
+
+    def frames(self, latents: Iterable[Tensor], num_frames: int, *, skip: int = 0) -> Iterator[Tensor]:
+        """Push all pieces of `latents` and finish: frames as they are complete, so many behind the first `skip`."""
+        for video in chain(map(self.push, latents), self.drain()):
+            wanted = video[:, :, skip : skip + num_frames]
+            skip, num_frames = max(0, skip - video.shape[T]), num_frames - wanted.shape[T]
+            if wanted.shape[T]:
+                yield wanted
+            del video, wanted  # or they would stay while the next are made
 
     def finish(self) -> Tensor:
         return self._crop(super().finish())

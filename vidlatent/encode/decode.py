@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import Tensor
 
 from vidlatent.autoencoders import Autoencoder
-from vidlatent.autoencoders.stream import DecoderStream
 from vidlatent.encode.slabs import Progress, slab_plan
 from vidlatent.errors import LatentFileError
 from vidlatent.io import VideoWriter
@@ -97,17 +96,7 @@ def check_fingerprint(clip: LatentClip, ae: Autoencoder) -> None:
 
 def decoded(clip: LatentClip, ae: Autoencoder, plan: Plan) -> Iterator[Tensor]:
     """Frames (1, 3, T, H, W) in [-1, 1] as they are complete, no more of them than the clip has."""
-    left = clip.meta.num_frames
     stream = ae.stream_decoder(plan=plan, size=clip.meta.size)
-    for video in _pushed(stream, clip, ae.latent_spec.channels, plan.chunk):
-        frames = video[:, :, :left]
-        left -= frames.shape[2]
-        if frames.shape[2]:
-            yield frames
-
-
-def _pushed(stream: DecoderStream, clip: LatentClip, channels: int, chunk: int) -> Iterator[Tensor]:
-    for start in range(0, len(clip), chunk):
-        latents = clip.read(start, min(start + chunk, len(clip)))[:, :channels]
-        yield stream.push(latents.transpose(0, 1).unsqueeze(0))
-    yield from stream.drain()
+    runs = (range(start, min(start + plan.chunk, len(clip))) for start in range(0, len(clip), plan.chunk))
+    latents = (clip.read(run.start, run.stop)[:, : ae.latent_spec.channels] for run in runs)
+    yield from stream.frames((part.transpose(0, 1).unsqueeze(0) for part in latents), clip.meta.num_frames)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 
 from vidlatent.autoencoders import Autoencoder
-from vidlatent.autoencoders.stream import DecoderStream
 from vidlatent.diffusion.dit import VideoDiT
 from vidlatent.diffusion.provenance import Provenance
 from vidlatent.diffusion.rollout import rollout
@@ -135,21 +135,9 @@ def decoded(
 ) -> Iterator[Tensor]:
     """Frames (1, 3, T, H, W) as they are complete; those of the prompt are decoded first, and left out."""
     plan = slab_plan(ae, "decode", made.size, memory)
-    skip, left = 0 if prompt is None else ae.latent_spec.num_frames(prompt.shape[2]), num_frames
+    skip = 0 if prompt is None else ae.latent_spec.num_frames(prompt.shape[2])
     with ae.stream_decoder(plan=plan, size=made.size) as decoder:
-        for frames in _pushed(decoder, latents, prompt):
-            fresh = frames[:, :, skip : skip + left]
-            skip, left = max(0, skip - frames.shape[2]), left - fresh.shape[2]
-            if fresh.shape[2]:
-                yield fresh
-
-
-def _pushed(decoder: DecoderStream, latents: Iterator[Tensor], prompt: Tensor | None) -> Iterator[Tensor]:
-    if prompt is not None:
-        yield decoder.push(prompt)
-    for piece in latents:
-        yield decoder.push(piece)
-    yield from decoder.drain()
+        yield from decoder.frames(chain([] if prompt is None else [prompt], latents), num_frames, skip=skip)
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal, Protocol
 
 import torch
@@ -117,11 +116,7 @@ class Model:
 
     def decode(self, code: Code) -> Iterator[Tensor]:
         assert code.latents is not None
-        plan, left = self._plans["decode"], code.shape.frames
+        plan = self._plans["decode"]
         stream = self.ae.stream_decoder(plan=plan, size=(code.shape.height, code.shape.width))
         slabs = code.latents.split(plan.chunk or code.latents.shape[2], 2)
-        for part in chain(map(stream.push, slabs), stream.drain()):
-            video = part[:, :, :left]
-            left -= video.shape[2]
-            if video.shape[2]:
-                yield to_uint8(video.cpu())
+        yield from (to_uint8(video.cpu()) for video in stream.frames(slabs, code.shape.frames))

@@ -94,7 +94,7 @@ class Chain(nn.Sequential, Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         if sweep is not None and len(sweep.axes) > 1:
-            asleep = sweep.state(self, sweep.axes[0], _Asleep).modules
+            asleep = sweep.state(self, sweep.axes[0], _Asleep, shared=True).modules
             return self._nested(x, sweep, sweep.state(self, sweep.axes[-1], _Over), asleep)
         for module in self:
             if sweep and not sweep.idle and sweep.passes(x):  # nothing wakes behind what waits
@@ -102,31 +102,37 @@ class Chain(nn.Sequential, Sweepable):
             x = module(x, sweep)
         return x
 
-    def _nested(self, x: Tensor, sweep: Sweep, over: _Over, asleep: dict[int, bool]) -> Tensor:
+    def _nested(self, x: Tensor, sweep: Sweep, over: _Over, asleep: dict[int, int]) -> Tensor:
         """The same, from the first module on of which the inner axis has not ended, and without those asleep."""
         inner, counts = sweep.axes[-1], sweep.counts
+        sleepers = asleep.get(sweep.index[inner], 0)
         if over.count:
             x, sweep.last, sweep.idle = x.new_empty(over.shape), dict(over.last), False
         for index, module in enumerate([*self][over.count :], over.count):
-            if sweep.idle and asleep.get(index):
+            if sweep.idle and sleepers >> index & 1:
                 continue
             if not sweep.idle and sweep.passes(x):
                 break
             idle, sweep.counts = sweep.idle, False
             x = module(x, sweep)
-            asleep[index] = idle and sweep.idle and not sweep.counts
+            sleeps = idle and sweep.idle and not sweep.counts
+            sleepers = sleepers & ~(1 << index) | sleeps << index
             counts |= sweep.counts
             if sweep.last[inner] and not sweep.idle:
                 over.count, over.last, over.shape = index + 1, dict(sweep.last), _emptied(x, inner)
+        asleep[sweep.index[inner]] = sleepers
         sweep.counts = counts
         return x
 
 
 @dataclass
 class _Asleep:
-    """Which modules, by number, are idle and neither give nor count anything until something comes again."""
+    """Which modules are idle and neither give nor count anything until something comes again.
 
-    modules: dict[int, bool] = field(default_factory=dict)
+    A bit for each, by the index of the inner slab: there are thousands of those where many barriers follow each other.
+    """
+
+    modules: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +50,7 @@ class LiveStorage(TorchDispatchMode):
         self._compiled: set[object] = set()
         self._rules: dict[int, _Rule] = {}
         self._storages: dict[int, weakref.ref[Any]] = {}
+        self._weakly = weakref.ref(self)
         self._fused = FusedKernels(self.device) if fuses else None
 
     @classmethod
@@ -120,11 +122,15 @@ class LiveStorage(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         if key not in self._storages and size:
             self.live_bytes += size
-            self._storages[key] = weakref.ref(storage, lambda _: self._forget(key, size))
+            self._storages[key] = weakref.ref(storage, partial(_forget, self._weakly, key, size))
 
-    def _forget(self, key: int, size: int) -> None:
-        del self._storages[key]
-        self.live_bytes -= size
+
+def _forget(counter: weakref.ref[LiveStorage], key: int, size: int, _: object) -> None:
+    """A storage is gone. Its counter, if it still is there, must not be held: that would be a cycle of references."""
+    one = counter()
+    if one is not None:
+        del one._storages[key]
+        one.live_bytes -= size
 
 
 def to_meta(module: Sweepable) -> Sweepable:

@@ -30,18 +30,15 @@ class Predictor:
         self.module, self.shape, self.dtype, self.device = module, shape, dtype, device
         self._known: dict[Plan, Needs] = {}
         self.sampler = Sampler(module, shape, dtype, device)
-        self._counter = LiveStorage(device)
         self._samples: dict[int, Sample] = {}
         self._complete_notes()
 
     def needs(self, plan: Plan) -> Needs:
         """What the sweep that `plan` describes needs beside the weights, the clip and the answer."""
         if plan not in self._known:
-            here = replace(plan, keep="device")
-            counted = (self._whole(),) * 2 if not plan.axes else self._sweep(plan)
-            code = self._counter.code_bytes
-            away, everywhere = (replace(n, peak_bytes=n.peak_bytes + code, code_bytes=code) for n in counted)
-            self._known |= {here: everywhere, replace(plan, keep="host"): away, replace(plan, keep="file"): away}
+            away, everywhere = self._sweep(plan) if plan.axes else (self._whole(),) * 2
+            self._known |= {replace(plan, keep="host"): away, replace(plan, keep="file"): away}
+            self._known[replace(plan, keep="device")] = everywhere
         return self._known[plan]
 
     def layer_at_peak(self, plan: Plan) -> str:
@@ -60,13 +57,12 @@ class Predictor:
             if isinstance(module, Barrier) and module.gathers:
                 module.merge = partial(complete, module.merge)  # type: ignore[method-assign]
 
-    def _count(self) -> LiveStorage:
-        self._counter = LiveStorage(self.device, fuses=self.sampler.fuses)
-        return self._counter
+    def _counter(self) -> LiveStorage:
+        return LiveStorage(self.device, fuses=self.sampler.fuses)
 
     def _whole(self) -> Needs:
         self._samples = {}
-        with torch.no_grad(), self._count() as counter:
+        with torch.no_grad(), self._counter() as counter:
 
             def enter(module: nn.Module, _: object) -> None:
                 counter.here = lambda: module
@@ -76,7 +72,8 @@ class Predictor:
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
             for hook in hooks:
                 hook.remove()
-        return Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes, at_peak=counter.at_peak)
+        needs = Needs(counter.peak_bytes, 0, counter.calls, counter.made_bytes, at_peak=counter.at_peak)
+        return _with_code(needs, counter)
 
     def _sweep(self, plan: Plan) -> tuple[Needs, Needs]:
         """A sweep of few slabs along each axis, with its state off the device and on it.
@@ -90,14 +87,20 @@ class Predictor:
             shape = _cut(shape, axis, sum(sample.lengths))
         self._samples = samples
         slabs = empty_clip(shape, self.dtype).split(list(samples[outer].lengths), outer)
-        with torch.no_grad(), self._count() as counter:
+        with torch.no_grad(), self._counter() as counter:
             tally = Tally(stream, counter)
             for index, slab in enumerate(slabs):
                 # a slab is prepared whole before it is cut in strips
                 uncut = prod(_cut(self.shape, outer, slab.shape[outer])) * self.dtype.itemsize - slab.nbytes
                 rounds = stream.rounds(slab.clone(), last=index == len(slabs) - 1)
                 tally.take(rounds, uncut, first=index == 0)
-        return tally.needs()
+        needs_away, needs_here = tally.needs()
+        return _with_code(needs_away, counter), _with_code(needs_here, counter)
+
+
+def _with_code(needs: Needs, counter: LiveStorage) -> Needs:
+    code = counter.code_bytes
+    return replace(needs, peak_bytes=needs.peak_bytes + code, code_bytes=code)
 
 
 def _cut(shape: Shape, axis: int, length: int) -> Shape:

@@ -17,7 +17,7 @@ from vidlatent.streaming.shelf import DEVICE, Kept, Shelf
 from vidlatent.streaming.shelf import concat as concat
 from vidlatent.streaming.window import Window, pad
 
-_PLAIN = {"int", "bool", "list[int]", "list[list[int]]", "dict[int, bool]"}
+_PLAIN = {"int", "bool", "list[int]", "list[list[int]]", "dict[int, bool]", "dict[int, int]"}
 """Types of fields that keep no tensor."""
 
 
