@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidlatent.errors import BudgetTooSmall
 from vidlatent.nn import Chain, norm
-from vidlatent.streaming import Plan, Sweepable, meter, planner, run, search, workspace
+from vidlatent.streaming import Plan, Sweepable, meter, planner, run, search, tally, workspace
 from vidlatent.streaming.meter import weight_bytes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "nn"))
@@ -39,6 +39,7 @@ def _what_is_counted_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_ATTENTION_ROWS", "_ATTENTION_COLUMNS"):
         monkeypatch.setattr(workspace, name, 1)
     monkeypatch.setattr(meter, "CODE_BYTES", 0)
+    monkeypatch.setattr(tally, "_OBJECT_BYTES", 0)
     monkeypatch.setattr(norm, "_frame_moments", frame_moments)  # what a block of it holds is not counted either
 
 

@@ -103,19 +103,20 @@ class NeighbourhoodAttention(Local):
             return self.empty_like(x, *counts)
         if sweep:
             sweep.begin(self, x)
-        return sweep.attempt(self.answer, x, places) if sweep else self.answer(x, places)
+        along = [torch.tensor(places[axis], device=x.device) for axis in self.windows]
+        return sweep.attempt(self.answer, x, *along) if sweep else self.answer(x, *along)
 
-    def answer(self, x: Tensor, places: dict[int, list[int]]) -> Tensor:
-        """Answers for the positions of a run with a whole window around them; `places` are those of its items."""
+    def answer(self, x: Tensor, times: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Answers for the positions of a run that have a whole window around them; then the places of its items."""
         tiles = WindowTiles(self.kernel, self.head_dim, x)
-        places = places | {W: [*places[W], *[0] * tiles.beyond]}
+        places = [times, rows, F.pad(columns, (0, tiles.beyond))]
         heads = self._heads(F.pad(x, (0, tiles.beyond)) if tiles.beyond else x, places)
         return tiles.attend(*heads).permute(0, 4, 1, 2, 3)
 
-    def _heads(self, x: Tensor, places: dict[int, list[int]]) -> list[Tensor]:
+    def _heads(self, x: Tensor, places: list[Tensor]) -> list[Tensor]:
         """Queries, keys and values of every position, `(B, T, H, W, C)` each."""
         parts = list(self.to_qkv(x.permute(0, 2, 3, 4, 1)).chunk(3, -1))
-        times, *others = (torch.tensor(along, device=x.device) for along in places.values())  # T, H, W
+        times, *others = places
         weights = (self.norm_q, self.norm_k)
         if torch.is_grad_enabled():
             turns = rotations([times, *others], self.head_dim, x.dtype)

@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidlatent.nn.blocks import BLOCK, in_blocks
 from vidlatent.streaming import Barrier, H, Pointwise, Sweep, T
 from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import State, drop, join
-
-BLOCK = 1 << 18
-"""Numbers per block of a norm on a CPU: small enough that its passes stay in the cache."""
 
 _SUMMED = 64
 """Numbers summed in their own precision at least; longer sums lose digits."""
@@ -38,20 +36,7 @@ class RMSNorm(Pointwise):
         # float16 cannot hold the inverse of a small norm
         if torch.is_grad_enabled() or x.is_cuda or x.dtype == torch.float16:
             return self._norm(rows).permute(0, 4, 1, 2, 3)
-        out = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
-        if not x.is_meta:  # counting: what a block holds is nothing beside the answer
-            self._norm_blocks(rows, out)
-        return out.permute(0, 4, 1, 2, 3)
-
-    def _norm_blocks(self, rows: Tensor, out: Tensor) -> None:
-        """The norm of `rows` into `out`, which is contiguous, a block at a time."""
-        if not rows.is_contiguous():  # part of something larger; its frames or rows may be whole
-            for source, target in zip(rows, out, strict=True):
-                self._norm_blocks(source.contiguous() if source.ndim < 3 else source, target)
-            return
-        size, channels = max(1, BLOCK // rows.shape[-1]), rows.shape[-1]
-        for source, target in zip(rows.view(-1, channels).split(size), out.view(-1, channels).split(size), strict=True):
-            self._norm_into(source, target)
+        return in_blocks(x, self._norm_into)
 
     def _norm(self, rows: Tensor) -> Tensor:
         """The definition, on channels-last rows; norms are taken in float32 at least."""
@@ -61,7 +46,7 @@ class RMSNorm(Pointwise):
         return F.silu(y) if self.silu else y
 
     def _norm_into(self, rows: Tensor, out: Tensor) -> None:
-        """The same in place on one block: memory is read and written once."""
+        """The same on one block."""
         wide = torch.float32 if rows.dtype in (torch.float16, torch.bfloat16) else rows.dtype
         norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide).clamp_min_(self.eps)
         torch.mul(rows, (rows.shape[-1] ** 0.5 / norm).to(rows.dtype), out=out)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidlatent.nn.blocks import in_blocks
 from vidlatent.streaming import Pointwise
 
 
@@ -21,15 +24,20 @@ class PixelNorm(Pointwise):
 
     def norm(self, x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
         """The normalised `x` times `scale` plus `shift`, each (C,) or None for one and zero."""
-        rows = x.permute(0, 2, 3, 4, 1)
-        rows = _counted(rows, scale) if x.is_meta else F.rms_norm(rows, (x.shape[1],), scale, self.eps)
-        rows = rows if shift is None else rows + shift
-        rows = F.silu(rows, inplace=not torch.is_grad_enabled()) if self.silu else rows
-        return rows.permute(0, 4, 1, 2, 3)
+        if torch.is_grad_enabled() or x.is_cuda or x.dtype not in (torch.float32, torch.float64):
+            rows = F.rms_norm(x.permute(0, 2, 3, 4, 1), (x.shape[1],), scale, self.eps)
+            rows = rows if shift is None else rows + shift
+            rows = F.silu(rows, inplace=not torch.is_grad_enabled()) if self.silu else rows
+            return rows.permute(0, 4, 1, 2, 3)
+        return in_blocks(x, partial(self._norm_into, scale, shift))
 
-
-def _counted(rows: Tensor, scale: Tensor | None) -> Tensor:
-    """What `rms_norm` holds beside `rows` (their squares, then the answer without its scale) and answers."""
-    torch.empty_like(rows)
-    normed = torch.empty_like(rows)
-    return normed if scale is None else torch.empty_like(normed)
+    def _norm_into(self, scale: Tensor | None, shift: Tensor | None, rows: Tensor, out: Tensor) -> None:
+        """The same on one block; torch's own, on CPUs, makes three passes over the whole clip, two of them kept."""
+        mean_square = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).square_().div_(rows.shape[-1])
+        torch.mul(rows, mean_square.add_(self.eps).rsqrt_(), out=out)
+        if scale is not None:
+            out.mul_(scale)
+        if shift is not None:
+            out.add_(shift)
+        if self.silu:
+            F.silu(out, inplace=True)

@@ -27,6 +27,15 @@ class _Rule(NamedTuple):
     workspace: Workspace | None
 
 
+class Effect(NamedTuple):
+    """What was done: operators, bytes that they wrote, bytes at the peak above those live before, and code compiled."""
+
+    calls: int
+    made_bytes: int
+    above_bytes: int
+    compiled: frozenset[object]
+
+
 class LiveStorage(TorchDispatchMode):
     """Bytes of all storages made under this mode that are still referenced, and their peak.
 
@@ -88,12 +97,29 @@ class LiveStorage(TorchDispatchMode):
         if not counts:
             return result
         self.calls += 1
-        needed = self.live_bytes + (rule.workspace(args, named, result) if rule.workspace is not None else 0)
-        self.peak_bytes = max(self.peak_bytes, needed)
-        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, needed + away)
-        if needed > self._most:
-            self._most, self.at_peak = needed, self.here()
+        self._need(self.live_bytes + (rule.workspace(args, named, result) if rule.workspace is not None else 0), away)
         return result
+
+    def _need(self, nbytes: int, away: int) -> None:
+        self.peak_bytes = max(self.peak_bytes, nbytes)
+        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, nbytes + away)
+        if nbytes > self._most:
+            self._most, self.at_peak = nbytes, self.here()
+
+    def effect_of(self, operation: Callable[..., Any], *args: Any) -> tuple[Any, Effect]:
+        """Run an operation, and tell what it did."""
+        calls, made, live, peak = self.calls, self.made_bytes, self.live_bytes, self.peak_bytes
+        known, self._compiled, self.peak_bytes = self._compiled, set(), live
+        answer = operation(*args)
+        above, code = self.peak_bytes - live, frozenset(self._compiled)
+        self.peak_bytes, self._compiled = max(peak, self.peak_bytes), known | self._compiled
+        return answer, Effect(self.calls - calls, self.made_bytes - made, above, code)
+
+    def charge(self, effect: Effect) -> None:
+        """Count it as if it had been done again."""
+        self.calls, self.made_bytes = self.calls + effect.calls, self.made_bytes + effect.made_bytes
+        self._compiled |= effect.compiled
+        self._need(self.live_bytes + effect.above_bytes, self.elsewhere() if self.elsewhere is not None else 0)
 
     def _rule(self, func: Any) -> _Rule:
         """Found by identity: operators take long to hash."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vidlatent.streaming.meter import LiveStorage, empty_clip
 from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
 from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.repeats import Repeats
 from vidlatent.streaming.sample import Sample, Sampler, Shape
 from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.shelf import Keep
@@ -30,6 +31,7 @@ class Predictor:
         self.module, self.shape, self.dtype, self.device = module, shape, dtype, device
         self._known: dict[Plan, Needs] = {}
         self.sampler = Sampler(module, shape, dtype, device)
+        self._repeats = Repeats()
         self._samples: dict[int, Sample] = {}
         self._complete_notes()
 
@@ -81,19 +83,21 @@ class Predictor:
         What the slabs left out would have held and done is added.
         """
         away: Keep = "host" if self.device == "cuda" else "file"
-        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler)
+        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler, self._repeats)
         samples, shape, outer = stream.samples, self.shape, plan.axes[0]
         for axis, sample in samples.items():
             shape = _cut(shape, axis, sum(sample.lengths))
         self._samples = samples
         slabs = empty_clip(shape, self.dtype).split(list(samples[outer].lengths), outer)
         with torch.no_grad(), self._counter() as counter:
+            stream.sweep.counter = counter
             tally = Tally(stream, counter)
             for index, slab in enumerate(slabs):
                 # a slab is prepared whole before it is cut in strips
                 uncut = prod(_cut(self.shape, outer, slab.shape[outer])) * self.dtype.itemsize - slab.nbytes
                 rounds = stream.rounds(slab.clone(), last=index == len(slabs) - 1)
                 tally.take(rounds, uncut, first=index == 0)
+        stream.sweep.counter = None  # they would hold each other
         needs_away, needs_here = tally.needs()
         return _with_code(needs_away, counter), _with_code(needs_here, counter)
 

@@ -9,25 +9,29 @@ from typing import Any
 from torch import Tensor, nn
 
 from vidlatent.streaming.engine import SlabStream
+from vidlatent.streaming.meter import LiveStorage
 from vidlatent.streaming.module import Sweepable
 from vidlatent.streaming.plan import Plan
+from vidlatent.streaming.repeats import Repeats
 from vidlatent.streaming.sample import Sampler
 from vidlatent.streaming.shelf import Keep, Kept, Shelf
 from vidlatent.streaming.state import Align, Halo, State, kept_in
-from vidlatent.streaming.sweep import Kind, Sweep
+from vidlatent.streaming.sweep import Answer, Kind, Sweep
 
 
 class _SampledSweep(Sweep):
     """States to which every slab adds hold, from their second slab on, what those left out would have added as well.
 
-    `at_work` is the leaf that runs.
+    `at_work` is the leaf that runs. With a `counter`, what leaves did before they need not do again.
     """
 
     missing: Callable[[nn.Module, int], int]
     at_work: nn.Module | None = None
+    counter: LiveStorage | None = None
 
-    def __init__(self, *axes: int, keep: Keep) -> None:
+    def __init__(self, *axes: int, keep: Keep, repeats: Repeats) -> None:
         super().__init__(*axes, keep=keep)
+        self.repeats = repeats
         self._longer: dict[int, weakref.ref[State]] = {}
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
@@ -41,6 +45,12 @@ class _SampledSweep(Sweep):
         if isinstance(leaf, nn.Module):
             self.at_work = leaf
 
+    def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
+        if self.counter is None or kwargs:
+            return operation(*args, **kwargs)
+        answer: Answer = self.repeats.run(self.counter, operation, args)
+        return answer
+
     def _lengthen(self, state: Any, module: nn.Module, axis: int) -> None:
         known, count = self._longer.get(id(state)), self.missing(module, axis)
         if count and kept_in(state) and not (known and known() is state):
@@ -51,11 +61,11 @@ class _SampledSweep(Sweep):
 class SampledStream(SlabStream):
     """A stream through the samples of its axes."""
 
-    def __init__(self, module: Sweepable, plan: Plan, sampler: Sampler) -> None:
+    def __init__(self, module: Sweepable, plan: Plan, sampler: Sampler, repeats: Repeats) -> None:
         super().__init__(module, plan)
         self.samples = {axis: sampler.sample(plan, axis) for axis in plan.axes}
         self.items_behind = sampler.items_behind
-        self.sweep: _SampledSweep = _SampledSweep(*plan.axes, keep=plan.keep)
+        self.sweep: _SampledSweep = _SampledSweep(*plan.axes, keep=plan.keep, repeats=repeats)
         left_out = {axis: sample.left_out for axis, sample in self.samples.items()}  # no `self`: a cycle would be kept
         self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, left_out[axis])
 

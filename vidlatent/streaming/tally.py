@@ -16,6 +16,9 @@ from vidlatent.streaming.state import kept_in
 from vidlatent.streaming.sweep import EVERY
 from vidlatent.streaming.waiting import Index, waiting
 
+_OBJECT_BYTES = 400
+"""What a state takes with its key; a model of many barriers has tens of thousands, as one strip takes many turns."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -57,9 +60,10 @@ class Tally:
                 self._shelf.beside_bytes = 0
                 return
             held = self._held(filling=turn == 0)
+            uncounted = beside_strips + held.objects
             away = self._counter.peak_bytes + held.noted + self._shelf.beside_bytes
-            self._away = max(self._away, away + beside_strips)
-            self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
+            self._away = max(self._away, away + uncounted)
+            self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + uncounted)
             self._state = max(self._state, held.total)
             self._moved += 2 * held.total
             if self._outer.warm:
@@ -96,21 +100,27 @@ class Tally:
     def _held(self, *, filling: bool) -> _Held:
         """State between two rounds; notes and some small states are on the device always."""
         left_out = waiting(self._stream, self._stream.outer, filling=filling)
-        shelved, present = _Parts(left_out.slabs), _Parts(left_out.notes)
+        shelved, present, objects = _Parts(left_out.slabs), _Parts(left_out.notes), _Parts(Counter())
         for _, index, state in self._stream.sweep.states(self._stream.outer):
+            objects.add(index, _OBJECT_BYTES)
             for part in kept_in(state):
                 (present if isinstance(part, Tensor) else shelved).add(index, part.nbytes)
         total = present.spread(self._inner)
-        return _Held(shelved.seen + present.seen, shelved.spread(self._inner) + total, total - present.seen)
+        seen, noted = shelved.seen + present.seen, total - present.seen
+        return _Held(seen, shelved.spread(self._inner) + total, noted, objects.spread(self._inner))
 
 
 @dataclass(frozen=True)
 class _Held:
-    """Bytes of state that were seen, those of all slabs, and of what was not seen that which stays on the device."""
+    """Bytes of state that were seen, those of all slabs, and of what was not seen that which stays on the device.
+
+    `objects` are what states take even where they keep nothing.
+    """
 
     seen: int
     total: int
     noted: int
+    objects: int
 
 
 class _Parts:
