@@ -75,8 +75,9 @@ def use_huge_pages(ahead_bytes: int) -> None:
     start = _start_of_heap() if _is_ours_to_set() else None
     if start is None or not hasattr(mmap, "MADV_HUGEPAGE"):
         return
-    libc = _libc()
-    libc.free(libc.malloc(ahead_bytes))  # the top grows and stays: nothing of it is resident yet
+    libc, physical = _libc(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # the top grows and stays: nothing of it is resident yet; of too much the system would give nothing
+    libc.free(libc.malloc(min(ahead_bytes, physical // 2)))
     libc.madvise(start, libc.sbrk(0) - start, mmap.MADV_HUGEPAGE)
 
 
