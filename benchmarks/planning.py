@@ -21,7 +21,10 @@ from vidlatent.autoencoders import Autoencoder
 from vidlatent.autoencoders.base import Direction
 from vidlatent.streaming import Plan
 
-MODELS = ("vidlatent-tiny", "wan-2.1", "wan-2.2", "ltx-2", "ltx-2.5", "mochi-1", "hunyuan-video", "cogvideox-2b")
+MODELS = (
+    *("vidlatent-tiny", "wan-2.1", "wan-2.2", "ltx-2", "ltx-2.5"),
+    *("mochi-1", "hunyuan-video", "cogvideox-2b", "svd", "allegro"),
+)
 
 
 def seconds(model: str, memory: int, clip: tuple[int, int, int], direction: Direction) -> list[float]:

@@ -31,7 +31,6 @@ class Predictor:
         self.module, self.shape, self.dtype, self.device = module, shape, dtype, device
         self._known: dict[Plan, Needs] = {}
         self.sampler = Sampler(module, shape, dtype, device)
-        self._repeats = Repeats()
         self._samples: dict[int, Sample] = {}
         self._complete_notes()
 
@@ -83,7 +82,7 @@ class Predictor:
         What the slabs left out would have held and done is added.
         """
         away: Keep = "host" if self.device == "cuda" else "file"
-        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler, self._repeats)
+        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler, Repeats())
         samples, shape, outer = stream.samples, self.shape, plan.axes[0]
         for axis, sample in samples.items():
             shape = _cut(shape, axis, sum(sample.lengths))

@@ -45,7 +45,8 @@ class Tally:
         self._shelf = shelf = stream.sweep.shelf
         self._outer = stream.samples[stream.outer]
         self._inner = stream.samples[stream.inner] if stream.inner is not None else None
-        self._away = self._here = self._state = self._moved = 0
+        self._away = self._here = self._state = self._moved = self._last_total = 0
+        self._looked: list[tuple[int, ...]] = []
         counter.elsewhere = lambda: shelf.absent_bytes  # not `self`, which would be a cycle
         sweep = stream.sweep
         counter.here = lambda: sweep.at_work
@@ -59,15 +60,26 @@ class Tally:
                 self._stream.forget_thickness(self._stream.outer)
                 self._shelf.beside_bytes = 0
                 return
-            held = self._held(filling=turn == 0)
-            uncounted = beside_strips + held.objects
-            away = self._counter.peak_bytes + held.noted + self._shelf.beside_bytes
-            self._away = max(self._away, away + uncounted)
-            self._here = max(self._here, self._counter.peak_everywhere_bytes + held.total - held.seen + uncounted)
-            self._state = max(self._state, held.total)
-            self._moved += 2 * held.total
+            self._take_peaks(beside_strips, filling=turn == 0)
             if self._outer.warm:
                 return
+
+    def _take_peaks(self, beside_strips: int, *, filling: bool) -> None:
+        """What is held now; to look at thousands of states takes long, and is left out where less was needed before."""
+        counter, shelf = self._counter, self._shelf
+        needed = (counter.peak_bytes, counter.peak_everywhere_bytes, shelf.absent_bytes, beside_strips)
+        if not filling and any(all(n <= m for n, m in zip(needed, more, strict=True)) for more in self._looked):
+            self._moved += 2 * self._last_total
+            return
+        held = self._held(filling=filling)
+        away = counter.peak_bytes + held.noted + shelf.beside_bytes
+        self._away = max(self._away, away + beside_strips)
+        self._here = max(self._here, counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
+        self._state = max(self._state, held.total)
+        self._last_total = held.total
+        self._moved += 2 * held.total
+        if not filling:
+            self._looked.append(needed)
 
     def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
         """Bytes that the inner axis would have held more."""
@@ -78,7 +90,7 @@ class Tally:
         for strip in strips:
             del strip  # or it would stay while the next is made
             count += 1
-            if along is None or sample is None:
+            if along is None or sample is None or (self._stream.sweep.idle and count > 1):  # nothing came
                 continue
             if warms and count == 1:
                 self._stream.forget_thickness(along)
@@ -94,33 +106,35 @@ class Tally:
         scale = prod(s.total / (len(s.lengths) - 1) if s.warm else s.length / sum(s.lengths) for s in samples)
         calls, made = scale * self._counter.calls, scale * self._counter.made_bytes
         moved = self._moved * self._outer.total / (len(self._outer.lengths) - self._outer.warm)
-        away = Needs(self._away, self._state, calls, made, moved, at_peak=self._counter.at_peak)
-        return away, replace(away, peak_bytes=self._here, moved_bytes=0)
+        objects = self._objects()
+        away = Needs(self._away + objects, self._state, calls, made, moved, at_peak=self._counter.at_peak)
+        return away, replace(away, peak_bytes=self._here + objects, moved_bytes=0)
 
     def _held(self, *, filling: bool) -> _Held:
         """State between two rounds; notes and some small states are on the device always."""
         left_out = waiting(self._stream, self._stream.outer, filling=filling)
-        shelved, present, objects = _Parts(left_out.slabs), _Parts(left_out.notes), _Parts(Counter())
+        shelved, present = _Parts(left_out.slabs), _Parts(left_out.notes)
         for _, index, state in self._stream.sweep.states(self._stream.outer):
-            objects.add(index, _OBJECT_BYTES)
             for part in kept_in(state):
                 (present if isinstance(part, Tensor) else shelved).add(index, part.nbytes)
         total = present.spread(self._inner)
-        seen, noted = shelved.seen + present.seen, total - present.seen
-        return _Held(seen, shelved.spread(self._inner) + total, noted, objects.spread(self._inner))
+        return _Held(shelved.seen + present.seen, shelved.spread(self._inner) + total, total - present.seen)
+
+    def _objects(self) -> int:
+        """Bytes of all states themselves, of which there are most in the end."""
+        objects = _Parts(Counter())
+        for _, index, _ in self._stream.sweep.states(self._stream.outer):
+            objects.add(index, _OBJECT_BYTES)
+        return objects.spread(self._inner)
 
 
 @dataclass(frozen=True)
 class _Held:
-    """Bytes of state that were seen, those of all slabs, and of what was not seen that which stays on the device.
-
-    `objects` are what states take even where they keep nothing.
-    """
+    """Bytes of state that were seen, those of all slabs, and of what was not seen that which stays on the device."""
 
     seen: int
     total: int
     noted: int
-    objects: int
 
 
 class _Parts:
