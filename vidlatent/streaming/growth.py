@@ -34,28 +34,28 @@ class Growth:
         return step in self._seen
 
     def expected(self, step: Hashable, nbytes: int) -> int:
-        """Bytes that memory may grow by under this step; in proportion if it works on more than was seen."""
-        seen = self._seen.get(step)
+        """Bytes that memory may grow by under this step: as seen, or as others of its kind if it works on more."""
+        seen, times = self._seen.get(step), self._times.get(_kind(step), _TIMES)
         if seen is None:
-            return int(min(_TIMES, _AND_MORE * self._times.get(_kind(step), _TIMES)) * nbytes)
+            return int(min(_TIMES, _AND_MORE * times) * nbytes)
         if nbytes <= seen.of_input:
             return seen.nbytes
         more = seen.nbytes + _TIMES * (nbytes - seen.of_input)
-        return min(more, seen.nbytes * nbytes // seen.of_input) if seen.of_input else more
+        return int(min(more, max(times, seen.nbytes / seen.of_input) * nbytes)) if seen.of_input else more
 
     def learn(self, step: Hashable, nbytes: int, grew: int, gaps: int) -> None:
         """It worked on so many bytes, memory grew, and freed memory lay there that may have served as well (0: none).
 
-        The most that was seen counts; where freed memory may have served, the least of what it may have been.
+        The most that was seen counts; where freed memory may have served, the least of what it may have been at most.
         """
-        expected, known = self.expected(step, nbytes), self._seen.get(step)
-        at_most = max(grew, min(grew + gaps, expected)) if gaps else grew
+        grew, expected, known = max(grew, 0), self.expected(step, nbytes), self._seen.get(step)
+        at_most = max(grew, min(grew + gaps, _TIMES * nbytes))
         if known is None or (not gaps and not known.exact) or (not known.exact and at_most < expected):
             self._seen[step] = _Seen(at_most, nbytes, exact=not gaps)
         elif grew > expected:
             self._seen[step] = _Seen(grew, nbytes, known.exact)
-        if nbytes >= _MUCH:
-            self._times[_kind(step)] = max(self._times.get(_kind(step), 0), at_most / nbytes)
+        if nbytes >= _MUCH and not gaps:
+            self._times[_kind(step)] = max(self._times.get(_kind(step), 0), grew / nbytes)
 
     def forget_steps(self) -> None:
         """Keep only what is known of kinds."""
