@@ -58,6 +58,7 @@ def _branch(
         answers = [x.new_empty(s) if i else a for a, i, s in zip(answers, idles, outer.shapes, strict=True)]
     if not sweep.idle and idle:
         sweep.wake(outer)
+    sweep.begin((owner, "branches"), *answers)
     for axis in reversed(sweep.axes):  # what waits along the inner axis has no extent along the outer yet
         if axis in axes:
             answers = sweep.state(owner, axis, Align).feed(answers, axis)
@@ -158,7 +159,11 @@ class Residual(Sweepable):
 
     def forward(self, x: Tensor, sweep: Sweep | None = None) -> Tensor:
         body, shortcut = branch(self, [self.body, self.shortcut], x, sweep)
-        return body if sweep and sweep.passes(body) else body + shortcut
+        if sweep:
+            if sweep.passes(body):
+                return body
+            sweep.begin((self, "sum"), body)
+        return body + shortcut
 
 
 class Concat(Sweepable):

@@ -41,9 +41,9 @@ class _SampledSweep(Sweep):
         return state
 
     def begin(self, step: Hashable, *inputs: Tensor | Kept | None) -> None:  # noqa: ARG002
-        leaf = step[0] if isinstance(step, tuple) else step
-        if isinstance(leaf, nn.Module):
-            self.at_work = leaf
+        layer, *part = step if isinstance(step, tuple) else (step,)
+        if isinstance(layer, nn.Module) and not any(isinstance(name, str) for name in part):  # not what joins branches
+            self.at_work = layer
 
     def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
         if self.counter is None or kwargs:
