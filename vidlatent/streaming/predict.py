@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from vidlatent.streaming.meter import LiveStorage, empty_clip
 from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
 from vidlatent.streaming.plan import Plan
-from vidlatent.streaming.repeats import Repeats
 from vidlatent.streaming.sample import Sample, Sampler, Shape
 from vidlatent.streaming.sampled import SampledStream
 from vidlatent.streaming.shelf import Keep
@@ -82,7 +81,7 @@ class Predictor:
         What the slabs left out would have held and done is added.
         """
         away: Keep = "host" if self.device == "cuda" else "file"
-        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler, Repeats())
+        stream = SampledStream(self.module, replace(plan, keep=away, budget_bytes=0), self.sampler)
         samples, shape, outer = stream.samples, self.shape, plan.axes[0]
         for axis, sample in samples.items():
             shape = _cut(shape, axis, sum(sample.lengths))

@@ -29,9 +29,9 @@ class _SampledSweep(Sweep):
     at_work: nn.Module | None = None
     counter: LiveStorage | None = None
 
-    def __init__(self, *axes: int, keep: Keep, repeats: Repeats) -> None:
+    def __init__(self, *axes: int, keep: Keep) -> None:
         super().__init__(*axes, keep=keep)
-        self.repeats = repeats
+        self._repeats = Repeats()
         self._longer: dict[int, weakref.ref[State]] = {}
 
     def state(self, module: nn.Module, axis: int, kind: type[Kind], *, shared: bool = False) -> Kind:
@@ -48,7 +48,7 @@ class _SampledSweep(Sweep):
     def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
         if self.counter is None or kwargs:
             return operation(*args, **kwargs)
-        answer: Answer = self.repeats.run(self.counter, operation, args)
+        answer: Answer = self._repeats.run(self.counter, operation, args)
         return answer
 
     def _lengthen(self, state: Any, module: nn.Module, axis: int) -> None:
@@ -61,11 +61,11 @@ class _SampledSweep(Sweep):
 class SampledStream(SlabStream):
     """A stream through the samples of its axes."""
 
-    def __init__(self, module: Sweepable, plan: Plan, sampler: Sampler, repeats: Repeats) -> None:
+    def __init__(self, module: Sweepable, plan: Plan, sampler: Sampler) -> None:
         super().__init__(module, plan)
         self.samples = {axis: sampler.sample(plan, axis) for axis in plan.axes}
         self.items_behind = sampler.items_behind
-        self.sweep: _SampledSweep = _SampledSweep(*plan.axes, keep=plan.keep, repeats=repeats)
+        self.sweep: _SampledSweep = _SampledSweep(*plan.axes, keep=plan.keep)
         left_out = {axis: sample.left_out for axis, sample in self.samples.items()}  # no `self`: a cycle would be kept
         self.sweep.missing = lambda module, axis: sampler.items_behind(module, axis, left_out[axis])
 
