@@ -13,7 +13,7 @@ from vidlatent.streaming.window import H, T
 Group = list[Plan]
 """Plans that differ in one thickness only, coarse to fine: a thinner slab never needs more."""
 
-_KEPT = 1.05
+_KEPT = 1.02
 """How far above its prediction a sweep may keep freed memory for itself, within the budget."""
 _GUESS = 1.15
 """How far above the budget a guess may be that is worth a prediction, where predictions are quick."""
