@@ -32,6 +32,7 @@ MODELS = {
     "svd": {},
 }
 SLOW = ("ltx-2", "mochi-1", "hunyuan-video", "svd")
+EACH = [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MODELS]
 ORDERS = ((T,), (H,), (T, H), (H, T))
 
 
@@ -60,7 +61,7 @@ def needs(model: str, direction: str, axes: tuple[int, ...]) -> Iterator[Needs]:
 
 @pytest.mark.parametrize("axes", ORDERS)
 @pytest.mark.parametrize("direction", ["encode", "decode"])
-@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MODELS])
+@pytest.mark.parametrize("model", EACH)
 def test_few_slabs_tell_of_all(
     model: str, direction: str, axes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +78,7 @@ def test_few_slabs_tell_of_all(
 
 @pytest.mark.parametrize("axes", ORDERS)
 @pytest.mark.parametrize("direction", ["encode", "decode"])
-@pytest.mark.parametrize("model", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MODELS])
+@pytest.mark.parametrize("model", EACH)
 def test_what_is_not_run_again_counts_as_if_it_were(
     model: str, direction: str, axes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,6 @@ def check_fingerprint(clip: LatentClip, ae: Autoencoder) -> None:
 def decoded(clip: LatentClip, ae: Autoencoder, plan: Plan) -> Iterator[Tensor]:
     """Frames (1, 3, T, H, W) in [-1, 1] as they are complete, no more of them than the clip has."""
     stream = ae.stream_decoder(plan=plan, size=clip.meta.size)
-    runs = (range(start, min(start + plan.chunk, len(clip))) for start in range(0, len(clip), plan.chunk))
-    latents = (clip.read(run.start, run.stop)[:, : ae.latent_spec.channels] for run in runs)
-    yield from stream.frames((part.transpose(0, 1).unsqueeze(0) for part in latents), clip.meta.num_frames)
+    starts = range(0, len(clip), plan.chunk)
+    runs = (clip.read(start, min(start + plan.chunk, len(clip)))[:, : ae.latent_spec.channels] for start in starts)
+    yield from stream.frames((run.transpose(0, 1).unsqueeze(0) for run in runs), clip.meta.num_frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 1 << 18
@@ -18,6 +19,16 @@ def in_blocks(x: Tensor, work: Callable[[Tensor, Tensor], None]) -> Tensor:
     if not x.is_meta:  # counting: what a block holds is nothing beside the answer
         _write(rows, out, work)
     return out.permute(0, 4, 1, 2, 3)
+
+
+def finish_(out: Tensor, scale: Tensor | None, shift: Tensor | None, *, silu: bool) -> None:
+    """Scale, shift and activate positions (N, C) where they lie, as far as asked for."""
+    if scale is not None:
+        out.mul_(scale)
+    if shift is not None:
+        out.add_(shift)
+    if silu:
+        F.silu(out, inplace=True)
 
 
 def _write(rows: Tensor, out: Tensor, work: Callable[[Tensor, Tensor], None]) -> None:

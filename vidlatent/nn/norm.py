@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidlatent.nn.blocks import BLOCK, in_blocks
+from vidlatent.nn.blocks import BLOCK, finish_, in_blocks
 from vidlatent.streaming import Barrier, H, Pointwise, Sweep, T
 from vidlatent.streaming.shelf import Kept
 from vidlatent.streaming.state import State, drop, join
@@ -32,10 +32,9 @@ class RMSNorm(Pointwise):
         self.silu, self.eps = silu, eps
 
     def apply_to(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 4, 1)
         # float16 cannot hold the inverse of a small norm
         if torch.is_grad_enabled() or x.is_cuda or x.dtype == torch.float16:
-            return self._norm(rows).permute(0, 4, 1, 2, 3)
+            return self._norm(x.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
         return in_blocks(x, self._norm_into)
 
     def _norm(self, rows: Tensor) -> Tensor:
@@ -50,11 +49,7 @@ class RMSNorm(Pointwise):
         wide = torch.float32 if rows.dtype in (torch.float16, torch.bfloat16) else rows.dtype
         norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True, dtype=wide).clamp_min_(self.eps)
         torch.mul(rows, (rows.shape[-1] ** 0.5 / norm).to(rows.dtype), out=out)
-        out.mul_(self.weight)
-        if self.bias is not None:
-            out.add_(self.bias)
-        if self.silu:
-            F.silu(out, inplace=True)
+        finish_(out, self.weight, self.bias, silu=self.silu)
 
 
 class LayerNorm(Pointwise):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidlatent.nn.blocks import in_blocks
+from vidlatent.nn.blocks import finish_, in_blocks
 from vidlatent.streaming import Pointwise
 
 
@@ -35,9 +35,4 @@ class PixelNorm(Pointwise):
         """The same on one block; torch's own, on CPUs, makes three passes over the whole clip, two of them kept."""
         mean_square = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).square_().div_(rows.shape[-1])
         torch.mul(rows, mean_square.add_(self.eps).rsqrt_(), out=out)
-        if scale is not None:
-            out.mul_(scale)
-        if shift is not None:
-            out.add_(shift)
-        if self.silu:
-            F.silu(out, inplace=True)
+        finish_(out, scale, shift, silu=self.silu)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vidlatent.nn.blocks import BLOCK
 from vidlatent.nn.conv import Conv3d
-from vidlatent.nn.norm import BLOCK, GroupNorm
+from vidlatent.nn.norm import GroupNorm
 
 
 class SpatialNorm(GroupNorm):

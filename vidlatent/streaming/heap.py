@@ -99,7 +99,6 @@ def in_use() -> InUse | None:
     mallinfo = getattr(_libc(), "mallinfo2", None) if _is_glibc() else None
     if mallinfo is None:
         return None
-    mallinfo.restype = _Info
     info = mallinfo()
     return InUse(info.uordblks, info.hblkhd)
 
@@ -118,6 +117,8 @@ def _libc() -> ctypes.CDLL:
         libc.malloc.argtypes, libc.free.argtypes = (ctypes.c_size_t,), (ctypes.c_void_p,)
         libc.sbrk.argtypes = (ctypes.c_ssize_t,)
         libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        if hasattr(libc, "mallinfo2"):
+            libc.mallinfo2.restype = _Info
     return libc
 
 

@@ -213,3 +213,7 @@ class Barrier(Sweepable):
         if not gather.slabs and not shared:  # it was the last to ask
             notes.summary = None
         return sweep.attempt(self.answer, slab, summary)
+
+
+Layer = Pointwise | Local | Barrier
+"""What works on a clip; all else puts layers together."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vidlatent.streaming.meter import LiveStorage, empty_clip
-from vidlatent.streaming.module import Barrier, Local, Pointwise, Sweepable
+from vidlatent.streaming.module import Barrier, Layer, Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.sample import Sample, Sampler, Shape
 from vidlatent.streaming.sampled import SampledStream
@@ -67,7 +67,7 @@ class Predictor:
             def enter(module: nn.Module, _: object) -> None:
                 counter.here = lambda: module
 
-            layers = [m for m in self.module.modules() if isinstance(m, (Local, Barrier, Pointwise))]
+            layers = [m for m in self.module.modules() if isinstance(m, Layer)]
             hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
             self.module(empty_clip(self.shape, self.dtype))  # a copy: the caller's may be laid out otherwise
             for hook in hooks:

@@ -66,7 +66,5 @@ def _layouts(args: Any) -> Iterator[Hashable]:
             yield arg.shape, arg.stride(), arg.dtype
         elif isinstance(arg, (list, tuple)):
             yield tuple(_layouts(arg))
-        elif isinstance(arg, dict):
-            yield tuple(arg), tuple(_layouts(arg.values()))
         else:
             yield arg

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidlatent.streaming.engine import SlabStream
 from vidlatent.streaming.meter import LiveStorage
-from vidlatent.streaming.module import Sweepable
+from vidlatent.streaming.module import Layer, Sweepable
 from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.repeats import Repeats
 from vidlatent.streaming.sample import Sampler
@@ -41,9 +41,9 @@ class _SampledSweep(Sweep):
         return state
 
     def begin(self, step: Hashable, *inputs: Tensor | Kept | None) -> None:  # noqa: ARG002
-        layer, *part = step if isinstance(step, tuple) else (step,)
-        if isinstance(layer, nn.Module) and not any(isinstance(name, str) for name in part):  # not what joins branches
-            self.at_work = layer
+        leaf = step[0] if isinstance(step, tuple) else step
+        if isinstance(leaf, Layer):  # not what joins branches
+            self.at_work = leaf
 
     def attempt(self, operation: Callable[..., Answer], *args: Any, **kwargs: Any) -> Answer:
         if self.counter is None or kwargs:

@@ -68,18 +68,15 @@ class Tally:
         """What is held now; to look at thousands of states takes long, and is left out where less was needed before."""
         counter, shelf = self._counter, self._shelf
         needed = (counter.peak_bytes, counter.peak_everywhere_bytes, shelf.absent_bytes, beside_strips)
-        if not filling and any(all(n <= m for n, m in zip(needed, more, strict=True)) for more in self._looked):
-            self._moved += 2 * self._last_total
-            return
-        held = self._held(filling=filling)
-        away = counter.peak_bytes + held.noted + shelf.beside_bytes
-        self._away = max(self._away, away + beside_strips)
-        self._here = max(self._here, counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
-        self._state = max(self._state, held.total)
-        self._last_total = held.total
-        self._moved += 2 * held.total
-        if not filling:
-            self._looked.append(needed)
+        if filling or not any(all(n <= m for n, m in zip(needed, more, strict=True)) for more in self._looked):
+            held = self._held(filling=filling)
+            away = counter.peak_bytes + held.noted + shelf.beside_bytes
+            self._away = max(self._away, away + beside_strips)
+            self._here = max(self._here, counter.peak_everywhere_bytes + held.total - held.seen + beside_strips)
+            self._state = max(self._state, held.total)
+            self._last_total = held.total
+            self._looked += [] if filling else [needed]
+        self._moved += 2 * self._last_total
 
     def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
         """Bytes that the inner axis would have held more."""
