@@ -77,8 +77,11 @@ def action(
         started, system = clock(), resource.getrusage(resource.RUSAGE_SELF).ru_stime
         with open(Path(folder, "answer"), "wb") as file:
             for part in pieces(ae, case, direction, memory, x):
-                for frame in part.unbind(2):
-                    frame.cpu().contiguous().numpy().tofile(file)
+                for frame in part[0].unbind(1):
+                    for channel in frame:  # copied for the file: one at a time, as the copy is not the model's
+                        channel.cpu().contiguous().numpy().tofile(file)
+                        del channel
+                    del frame
         if device != "cpu":
             Path(folder, "cuda").write_text(str(torch.cuda.max_memory_allocated()))
         system = resource.getrusage(resource.RUSAGE_SELF).ru_stime - system

@@ -2,72 +2,109 @@
 
     python benchmarks/cost_model.py [--threads 1] [--rounds 3] [--json]
 
-Each plan's processor seconds above those of the whole-clip pass are fitted, by non-negative least squares, to what the
-planner counts for it above the whole-clip pass. The constants of `vidlatent/streaming/cost.py` come from here.
+Swept plans of several models, from coarse to fine, each with the room that a budget of its own predicted peak gives it
+and in a process of its own, as a budget sets the allocator. Their processor seconds are fitted, by non-negative least
+squares, to what the planner counts for them and a constant for each model and direction, which is the arithmetic. The
+constants of `vidlatent/streaming/cost.py` come from here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from measure import paired_times
 from scipy.optimize import nnls
 
 import vidlatent as vl
 from vidlatent.streaming import H, Plan, Sweepable, T, run
-from vidlatent.streaming.meter import to_meta
+from vidlatent.streaming.cost import CPU
+from vidlatent.streaming.meter import to_meta, weight_bytes
 from vidlatent.streaming.predict import Predictor
+from vidlatent.streaming.search import Search
 from vidlatent.streaming.tally import Needs
 
-CASES = {"vidlatent-tiny": ({}, (13, 256, 256)), "wan-2.1": ({"base_dim": 16}, (9, 160, 160))}
+CASES: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    "vidlatent-tiny": ({}, (17, 384, 384)),
+    "wan-2.1": ({"base_dim": 16}, (13, 256, 256)),
+    "hunyuan-video": ({"widths": (16, 32, 64, 64), "groups": 8}, (9, 256, 256)),
+}
+COUNTS = ("calls", "made_bytes", "moved_bytes")
 
 
-def plans(direction: str) -> list[Plan]:
-    """Plans of every kind, from coarse to fine."""
-    t, h = (4, 8) if direction == "encode" else (1, 1)
-    return [
-        *(Plan((T,), chunk=n * t) for n in (1, 2)),
-        *(Plan((H,), strip=n * h) for n in (4, 8, 16)),
-        *(Plan(axes, chunk=t, strip=n * h) for axes in ((T, H), (H, T)) for n in (4, 8)),
-        *(Plan((T, H), chunk=t, strip=8 * h, keep="file"), Plan((T,), chunk=t, keep="file")),
-    ]
+@dataclass(frozen=True)
+class Case:
+    """A model and a direction."""
+
+    name: str
+    direction: str
+
+    def plans(self) -> Iterator[Plan]:
+        """Plans of every kind, from coarse to fine."""
+        t, h = (4, 8) if self.direction == "encode" else (1, 1)
+        yield from (Plan((T,), chunk=n * t) for n in (1, 2))
+        yield from (Plan((H,), strip=n * h) for n in (4, 8, 16))
+        yield from (Plan(axes, chunk=t, strip=n * h) for axes in ((T, H), (H, T)) for n in (4, 8))
+        yield from (Plan((T, H), chunk=t, strip=n * h, keep="file") for n in (4, 16))
+        yield Plan((T,), chunk=t, keep="file")
+
+    def ready(self) -> tuple[Sweepable, torch.Tensor]:
+        """The module, and what it is given."""
+        overrides, (t, h, w) = CASES[self.name]
+        ae = vl.build(self.name, **overrides)
+        spec = ae.latent_spec
+        grid = (spec.num_latent_frames(t), *spec.latent_size(h, w))
+        draw = torch.Generator().manual_seed(0)
+        if self.direction == "encode":
+            return ae.encoder, ae.prepare(torch.randn(1, 3, t, h, w, generator=draw))
+        return ae.decoder, ae.prepare(torch.randn(1, spec.channels, *grid, generator=draw))
+
+    def needs(self) -> list[tuple[Plan, Needs]]:
+        """Its plans as for a budget that is just enough, and what is counted for them."""
+        module, x = self.ready()
+        with torch.no_grad():
+            answer = run(module, x).nbytes
+        predictor, found = Predictor(to_meta(module), tuple(x.shape), x.dtype), []
+        for plan in self.plans():
+            search = Search(predictor, 1 << 50, CPU, weight_bytes(module), x.nbytes, answer, streaming=False)
+            priced = search.priced(plan)
+            search.budget = priced.peak_bytes
+            found.append((search.priced(plan), predictor.needs(plan)))
+        return found
 
 
-@dataclass
-class Sample:
-    """One plan above the whole clip."""
+_work: tuple[Sweepable, torch.Tensor, Plan]
 
-    seconds: float
-    needs: Needs
-    whole: Needs
 
-    def counts(self) -> list[float]:
-        names = ("calls", "made_bytes", "moved_bytes")
-        return [getattr(self.needs, name) - getattr(self.whole, name) for name in names]
+def _begin(case: Case, plan: Plan, threads: int) -> None:
+    global _work
+    torch.set_num_threads(threads)
+    _work = (*case.ready(), plan)
 
 
 @torch.no_grad()
-def samples(name: str, direction: str, rounds: int) -> list[Sample]:
-    """Every plan of one model and direction, measured side by side."""
-    overrides, (t, h, w) = CASES[name]
-    ae = vl.build(name, **overrides)
-    spec = ae.latent_spec
-    grid = (spec.num_latent_frames(t), *spec.latent_size(h, w))
-    module: Sweepable = ae.encoder if direction == "encode" else ae.decoder
-    x = ae.prepare(torch.randn(1, 3, t, h, w) if direction == "encode" else torch.randn(1, spec.channels, *grid))
-    variants = [Plan(), *plans(direction)]
-    times = paired_times({str(p): lambda p=p: run(module, x, p) for p in variants}, rounds)
-    predictor = Predictor(to_meta(module), tuple(x.shape), x.dtype)
-    whole, base = predictor.needs(Plan()), times[str(Plan())]
-    return [
-        Sample(statistics.median(a - b for a, b in zip(times[str(p)], base, strict=True)), predictor.needs(p), whole)
-        for p in variants[1:]
-    ]
+def _seconds() -> float:
+    started = time.process_time()
+    run(*_work)
+    return time.process_time() - started
+
+
+def measured(case: Case, plans: list[Plan], rounds: int) -> list[float]:
+    """Seconds of every plan, medians of interleaved rounds after one to warm up."""
+    start = multiprocessing.get_context("fork")
+    with ExitStack() as stack:
+        threads = torch.get_num_threads()
+        pools = [stack.enter_context(start.Pool(1, _begin, (case, plan, threads))) for plan in plans]
+        rows = [[pool.apply(_seconds) for pool in pools] for _ in range(rounds + 1)][1:]
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 def main() -> None:
@@ -77,15 +114,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found = [s for name in CASES for direction in ("encode", "decode") for s in samples(name, direction, args.rounds)]
-    counts, seconds = np.array([s.counts() for s in found]), np.array([s.seconds for s in found])
+    counts, seconds, of_case, plans = [], [], [], []
+    cases = [Case(name, direction) for name in CASES for direction in ("encode", "decode")]
+    for index, case in enumerate(cases):
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            known = pool.apply(case.needs)
+        seconds += measured(case, [plan for plan, _ in known], args.rounds)
+        counts += [[getattr(needs, count) for count in COUNTS] for _, needs in known]
+        of_case += [index] * len(known)
+        plans += [plan for plan, _ in known]
+    arithmetic = np.eye(len(cases))[of_case]
     scale = np.abs(counts).max(0)
-    fitted, residual = nnls(counts / scale, seconds)
-    constants = dict(zip(("per_call", "per_made_byte", "per_moved_byte"), (fitted / scale).tolist(), strict=True))
-    explained = 1 - residual**2 / float(((seconds - seconds.mean()) ** 2).sum())
+    columns, wanted = np.hstack([np.array(counts) / scale, arithmetic]), np.array(seconds)
+    fitted, residual = nnls(columns, wanted)
+    constants = dict(zip(("per_call", "per_made_byte", "per_moved_byte"), fitted[:3] / scale, strict=True))
+    spread = wanted - arithmetic @ (arithmetic.T @ wanted / arithmetic.sum(0))
+    explained = 1 - residual**2 / float((spread**2).sum())
     if not args.json:
-        for sample, guess in zip(found, counts @ (fitted / scale), strict=True):
-            print(f"measured {sample.seconds:7.3f} s above the whole clip, fitted {guess:7.3f}")
+        for index, plan, took, guess in zip(of_case, plans, seconds, columns @ fitted, strict=True):
+            print(f"{cases[index].name} {cases[index].direction}: measured {took:6.2f} s, fitted {guess:6.2f}, {plan}")
     print(
         json.dumps({"benchmark": "cost_model", "threads": args.threads, **constants, "explained": round(explained, 3)})
     )

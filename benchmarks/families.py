@@ -1,7 +1,7 @@
 """Every family of diffusers: ours whole and in shares of that memory, theirs plain and tiled.
 
     python benchmarks/families.py [--family wan-2.1 ...] [--direction decode] [--rounds 3] [--threads 1] [--json]
-                                  [--without "ours, 1/4" ...]
+                                  [--without "ours, 1/4" ...] [--scale 2]
 
 Narrow models with the same random weights. Memory is resident memory at the peak of a pass in a process of its own,
 above what the libraries take: weights, input, activations and answer; `ours, 1/2` may hold half of the activations of
@@ -10,6 +10,9 @@ does, and the row says so. Times are processor seconds, medians of interleaved r
 errors are relative to our whole-clip answer. Theirs is called as its pipelines call it: CogVideoX, HunyuanVideo, KVAE
 and EasyAnimate take frames in chunks even when they are "plain"; Allegro has tiles only; Stable Video Diffusion,
 Cosmos and KVAE have none that work. Tiles are scaled down with the clips (`CASES`), which are two tiles wide.
+
+These clips are small, so that plain passes are quick: a quarter of their memory is 30 to 80 MiB, of which code that is
+compiled and gaps of the heap take a good part. `--scale 2` makes clips and tiles twice as high and wide.
 """
 
 from __future__ import annotations
@@ -51,6 +54,11 @@ class Case:
     overrides: dict[str, Any]
     clip: tuple[int, int, int]
     tile: tuple[int, int] = (128, 96)
+
+    def larger(self, times: int) -> Case:
+        """The same with the clip and its tiles so many times as high and wide."""
+        (frames, height, width), (size, step) = self.clip, self.tile
+        return Case(self.overrides, (frames, times * height, times * width), (times * size, times * step))
 
 
 _KL = {"widths": (16, 32, 64, 64), "groups": 8}
@@ -248,13 +256,15 @@ def main() -> None:
     parser.add_argument("--direction", choices=("encode", "decode"), default="decode")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scale", type=int, default=1, help="clips so many times as high and wide")
     parser.add_argument("--without", choices=(*SHARES, *THEIRS), action="append", default=[], help="leave out")
     args = parser.parse_args()
     ways = [way for way in (*OURS, *THEIRS) if way not in args.without]
     torch.set_num_threads(args.threads)
     diffusers.utils.logging.set_verbosity_error()  # it warns of every cast, even to the same type
     table = {}
-    for name in args.family or CASES:
+    for name in args.family or list(CASES):
+        CASES[name] = CASES[name].larger(args.scale)  # processes are forks
         table[name] = measure(name, args.direction, args.rounds, ways)
         if not args.json:
             print(name, *(f"{key} {value}" for key, value in table[name].items() if key != "ways"), flush=True)

@@ -46,9 +46,7 @@ def _branch(
         idles.append(sweep.idle)
     sweep.last, sweep.idle = {axis: all(end[axis] for end in ends) for axis in here}, all(idles)
     nested = len(sweep.axes) > 1
-    if sweep.idle and not nested:
-        return answers
-    if sweep.idle and not outer.shapes:  # nothing ever came to this place
+    if sweep.idle and not any(shape[sweep.axes[-1]] for shape in outer.shapes):  # nothing was ever counted here
         return answers
     sweep.counts = True  # how far the inner axis is
     if not idle:
@@ -58,7 +56,8 @@ def _branch(
         answers = [x.new_empty(s) if i else a for a, i, s in zip(answers, idles, outer.shapes, strict=True)]
     if not sweep.idle and idle:
         sweep.wake(outer)
-    sweep.begin((owner, "branches"), *answers)
+    if not sweep.idle:
+        sweep.begin((owner, "branches"), *answers)
     for axis in reversed(sweep.axes):  # what waits along the inner axis has no extent along the outer yet
         if axis in axes:
             answers = sweep.state(owner, axis, Align).feed(answers, axis)

@@ -27,6 +27,6 @@ class Cost:
         )
 
 
-CPU = Cost(per_call=96e-6, per_made_byte=0.4e-9, per_moved_byte=1.0e-9)
+CPU = Cost(per_call=40e-6, per_made_byte=0.13e-9, per_moved_byte=0.05e-9)
 CUDA = Cost(per_call=10e-6, per_made_byte=0.5e-12, per_moved_byte=25e-12)
 """Not fitted: typical launch time, memory bandwidth and bus bandwidth."""

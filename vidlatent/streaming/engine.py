@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from math import ceil
 from typing import Any
 
 from torch import Tensor
@@ -34,32 +35,38 @@ class SlabStream:
         self.finished = False
         self._empty: Tensor | None = None
         self._nothing: Tensor | None = None  # an answer that is empty, known from the first round on
-        self._passes = self._slabs = 0
+        self._passes = self._slabs = self._extent = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
         return concat([self._joined(strips) for strips in self.rounds(slab, last=last)], self.outer)
 
     def _joined(self, strips: Iterator[Tensor]) -> Tensor:
-        """One round's strips in one."""
+        """One round's strips in one; from the second round on, in which it is known how long that is, as they come."""
         if self.inner is None:
             return concat(list(strips), self.outer)
-        gathered = list(strips)
-        filled = [strip for strip in gathered if strip.shape[self.inner]]
-        if len(filled) < 2 or filled[0].requires_grad:
-            return concat(gathered, self.inner)
-        gathered.clear()
-        shape, position = list(filled[0].shape), 0
-        shape[self.inner] = sum(strip.shape[self.inner] for strip in filled)
-        joined = room(shape, filled[0].stride(), filled[0].dtype, filled[0].device)
-        filled.reverse()
-        while filled:  # each strip is let go as it is copied, so that all of them do not lie there twice
-            strip = filled.pop()
-            self.sweep.begin("joining", strip)
-            joined.narrow(self.inner, position, strip.shape[self.inner]).copy_(strip)
-            position += strip.shape[self.inner]
-            del strip
+        gathered: list[Tensor] = []
+        joined, position = None, 0
+        for strip in strips:
+            count = strip.shape[self.inner]
+            if not self._extent or count in (0, self._extent) or strip.requires_grad:
+                gathered = [*(one for one in gathered if one.shape[self.inner]), strip]
+                continue
+            joined = self._room_beside(strip) if joined is None else joined
+            joined.narrow(self.inner, position, count).copy_(strip)
+            position += count
+            del strip  # or it would stay while the next is made
+        joined = concat(gathered, self.inner) if joined is None else joined
+        self._extent = joined.shape[self.inner]
+        self.sweep.begin("given", joined)  # to whoever takes it
         return joined
+
+    def _room_beside(self, strip: Tensor) -> Tensor:
+        """Room for all strips of a round; written to at once, as what is not yet would hide as much that was freed."""
+        assert self.inner is not None
+        self.sweep.begin("joining", *[strip] * ceil(self._extent / strip.shape[self.inner]))
+        shape = [*strip.shape[: self.inner], self._extent, *strip.shape[self.inner + 1 :]]
+        return room(shape, strip.stride(), strip.dtype, strip.device).zero_()
 
     def finish(self) -> Tensor:
         """End the axis and return what was still waiting for it."""

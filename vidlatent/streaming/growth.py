@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _TIMES = 8
-"""A step of which nothing is known is expected to take so many times its input."""
+"""A step of which nothing is known is expected to take so many times its input, if it is a layer's."""
+_TIMES_GIVEN = 1
+"""The same where an answer is put together or given out."""
 _AND_MORE = 1.5
 """How much more than others of its kind a step that was not seen yet may take."""
 _MUCH = 1 << 20
@@ -35,9 +37,10 @@ class Growth:
 
     def expected(self, step: Hashable, nbytes: int) -> int:
         """Bytes that memory may grow by under this step: as seen, or as others of its kind if it works on more."""
-        seen, times = self._seen.get(step), self._times.get(_kind(step), _TIMES)
+        seen, most = self._seen.get(step), _TIMES_GIVEN if isinstance(step, str) else _TIMES
+        times = self._times.get(_kind(step), most)
         if seen is None:
-            return int(min(_TIMES, _AND_MORE * times) * nbytes)
+            return int(min(most, _AND_MORE * times) * nbytes)
         if nbytes <= seen.of_input:
             return seen.nbytes
         more = seen.nbytes + _TIMES * (nbytes - seen.of_input)
@@ -52,8 +55,8 @@ class Growth:
         at_most = max(grew, min(grew + gaps, _TIMES * nbytes))
         if known is None or (not gaps and not known.exact) or (not known.exact and at_most < expected):
             self._seen[step] = _Seen(at_most, nbytes, exact=not gaps)
-        elif grew > expected:
-            self._seen[step] = _Seen(grew, nbytes, known.exact)
+        elif grew > expected or (not gaps and nbytes > known.of_input):
+            self._seen[step] = _Seen(max(grew, known.nbytes), nbytes, known.exact)
         if nbytes >= _MUCH and not gaps:
             self._times[_kind(step)] = max(self._times.get(_kind(step), 0), grew / nbytes)
 

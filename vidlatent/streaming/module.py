@@ -92,7 +92,8 @@ class Local(Sweepable):
         halo = sweep.state(self, axis, self.halo)
         if axis == sweep.axes[0]:
             sweep.enter(halo, x)
-        sweep.begin((self, axis), x, halo.carry)
+        joined = halo.carry is not None and 0 not in (halo.carry.shape[axis], x.shape[axis])
+        sweep.begin((self, axis, joined, sweep.last[axis]), x, halo.carry)  # what ends is padded, and so copied too
         sweep.attempt(halo.join, x, axis)
         x = sweep.attempt(halo.give, axis, window, sweep.last[axis], bare=bare)
         sweep.last[axis] = halo.ended

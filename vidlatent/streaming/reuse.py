@@ -20,39 +20,10 @@ from vidlatent.streaming.growth import Growth
 
 _WORTH_IT = 1 << 20
 """Smaller gaps are not returned: looking through the heap takes time too."""
+_LEFT = 0.25
+"""Of the room of a sweep, what earlier ones may have left at most: the rest came from elsewhere meanwhile."""
 _SPARE = 8 << 20
 """Left free for what the interpreter takes, and for steps that take a little more than before."""
-
-
-@dataclass
-class _Process:
-    """What sweeps that run at once have in common: one heap, and the room of all of them above what was there."""
-
-    lock: RLock = field(default_factory=RLock)  # the garbage collector may end one while another begins
-    running: int = 0
-    limit: int = 0
-    mapping: bool = False
-
-    def begin(self, resident: int, added_bytes: int) -> None:
-        with self.lock:
-            self.limit = max(self.limit, resident) + added_bytes if self.running else resident + added_bytes
-            self.running += 1
-
-    def end(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
-        with self.lock:
-            self.running -= 1
-            self.limit -= added_bytes
-            if not self.running:
-                self.mapping = False
-                heap.return_freed_blocks(budget_bytes, peak_bytes)
-
-    def map_blocks(self, on: bool) -> None:
-        if on != self.mapping:
-            heap.map_blocks(on)
-            self.mapping = on
-
-
-_process = _Process()
 
 
 class _Look(NamedTuple):
@@ -61,6 +32,58 @@ class _Look(NamedTuple):
     resident: int
     gaps: int
     in_heap: int
+
+
+def _look(statm: int, apart: int = 0) -> _Look:
+    """What is seen now; what is no block counts as gaps, but for what is known to be `apart`."""
+    resident = _resident(statm)
+    used = heap.in_use()
+    assert used is not None
+    return _Look(resident, resident - sum(used) - apart, resident - used.mapped)
+
+
+def _resident(statm: int) -> int:
+    return int(os.pread(statm, 80, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class _Process:
+    """What sweeps that run at once have in common: one heap, and the room of all of them above what was there.
+
+    Bytes that are no block were `apart` when the first of them began. What earlier sweeps `left` of those, code that
+    was compiled and pages not quite empty, is a part of what the next one was predicted to need.
+    """
+
+    lock: RLock = field(default_factory=RLock)  # the garbage collector may end one while another begins
+    running: int = 0
+    limit: int = 0
+    apart: int = 0
+    left: int = 0
+    mapping: bool = False
+
+    def begin(self, now: _Look, added_bytes: int) -> None:
+        with self.lock:
+            if not self.running:
+                self.limit, self.apart = now.resident - min(self.left, int(added_bytes * _LEFT)), now.gaps
+            self.limit = max(self.limit, now.resident) + added_bytes if self.running else self.limit + added_bytes
+            self.running += 1
+
+    def end(self, statm: int, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
+        with self.lock:
+            self.running -= 1
+            self.limit -= added_bytes
+            if not self.running:
+                self.mapping = False
+                heap.return_freed_blocks(budget_bytes, peak_bytes)
+                self.left = max(self.left + _look(statm).gaps - self.apart, 0)
+
+    def map_blocks(self, on: bool) -> None:
+        if on != self.mapping:
+            heap.map_blocks(on)
+            self.mapping = on
+
+
+_process = _Process()
 
 
 class Reuse:
@@ -72,12 +95,11 @@ class Reuse:
 
     def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
-        self._apart = 0
-        now = self._look()
+        now = _look(self._statm)
         self._apart = now.gaps  # libraries, and what else is no block: the heap was trimmed just now
         self._begun: tuple[Hashable, int, _Look] | None = None  # a step to learn from
         self._growth = Growth()
-        _process.begin(now.resident, added_bytes)
+        _process.begin(now, added_bytes)
         heap.use_huge_pages(added_bytes)
         self.close = weakref.finalize(self, _end, self._statm, added_bytes, budget_bytes, peak_bytes)
         self.close.atexit = False
@@ -105,7 +127,8 @@ class Reuse:
             now = self._look()
             self._apart += now.gaps  # there are none now: an answer not yet written to hid some
             now = now._replace(gaps=0)
-        _process.map_blocks(now.resident + growth > limit)
+        # of a step not seen yet too much is expected, and from mappings nothing is learned: it takes what was predicted
+        _process.map_blocks(now.resident + growth > limit and self._growth.knows(step))
         if not _process.mapping:
             self._begun = step, nbytes, now
 
@@ -124,16 +147,9 @@ class Reuse:
         return now
 
     def _look(self) -> _Look:
-        resident = _resident(self._statm)
-        used = heap.in_use()
-        assert used is not None
-        return _Look(resident, resident - sum(used) - self._apart, resident - used.mapped)
-
-
-def _resident(statm: int) -> int:
-    return int(os.pread(statm, 80, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return _look(self._statm, self._apart)
 
 
 def _end(statm: int, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
+    _process.end(statm, added_bytes, budget_bytes, peak_bytes)
     os.close(statm)
-    _process.end(added_bytes, budget_bytes, peak_bytes)

@@ -22,11 +22,12 @@ from vidlatent.streaming.sweep import Answer, Kind, Sweep
 class _SampledSweep(Sweep):
     """States to which every slab adds hold, from their second slab on, what those left out would have added as well.
 
-    `at_work` is the leaf that runs. With a `counter`, what leaves did before they need not do again.
+    `at_work` is the leaf that runs, `steps` counts what was begun. With a `counter`, what leaves did before they need not do again.
     """
 
     missing: Callable[[nn.Module, int], int]
     at_work: nn.Module | None = None
+    steps: int = 0
     counter: LiveStorage | None = None
 
     def __init__(self, *axes: int, keep: Keep) -> None:
@@ -41,6 +42,7 @@ class _SampledSweep(Sweep):
         return state
 
     def begin(self, step: Hashable, *inputs: Tensor | Kept | None) -> None:  # noqa: ARG002
+        self.steps += 1
         leaf = step[0] if isinstance(step, tuple) else step
         if isinstance(leaf, Layer):  # not what joins branches
             self.at_work = leaf

@@ -16,8 +16,8 @@ from vidlatent.streaming.state import kept_in
 from vidlatent.streaming.sweep import EVERY
 from vidlatent.streaming.waiting import Index, waiting
 
-_OBJECT_BYTES = 400
-"""What a state takes with its key; a model of many barriers has tens of thousands, as one strip takes many turns."""
+_OBJECT_BYTES = 1200
+"""What a state takes with its key and what it keeps, beside tensors; a model of many barriers has tens of thousands."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,14 @@ class Tally:
     def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
         """Bytes that the inner axis would have held more."""
         counter, beside, sample, along = self._counter, self._shelf.beside_bytes, self._inner, self._stream.inner
-        warms, missed, count = sample is not None and sample.warm, 0, 0
+        warms, missed, count, sweep, steps = sample is not None and sample.warm, 0, 0, self._stream.sweep, -1
         counter.restart()
         counter.pauses = warm or warms
         for strip in strips:
             del strip  # or it would stay while the next is made
             count += 1
-            if along is None or sample is None or (self._stream.sweep.idle and count > 1):  # nothing came
+            before, steps = steps, sweep.steps
+            if along is None or sample is None or steps == before:  # nothing was done
                 continue
             if warms and count == 1:
                 self._stream.forget_thickness(along)
