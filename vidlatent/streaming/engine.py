@@ -7,6 +7,7 @@ from functools import reduce
 from math import ceil
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vidlatent.streaming.module import Sweepable
@@ -14,6 +15,7 @@ from vidlatent.streaming.plan import Plan
 from vidlatent.streaming.reuse import Reuse
 from vidlatent.streaming.shelf import room
 from vidlatent.streaming.state import concat
+from vidlatent.streaming.steps import Expected
 from vidlatent.streaming.sweep import Sweep
 
 
@@ -31,11 +33,13 @@ class SlabStream:
         self.outer, self.inner = plan.axes[0], (plan.axes[1] if len(plan.axes) > 1 else None)
         self.sweep = Sweep(*plan.axes, keep=plan.keep)
         if plan.added_bytes and next(module.parameters()).device.type == "cpu":
-            self.sweep.reuse = Reuse.within(plan.added_bytes, plan.budget_bytes, plan.peak_bytes)
+            steps = Expected(module, plan.step_bytes)
+            self.sweep.reuse = Reuse.within(plan.added_bytes, plan.budget_bytes, plan.peak_bytes, steps)
         self.finished = False
         self._empty: Tensor | None = None
+        self._slab: Tensor | None = None  # of the size of the last that came
         self._nothing: Tensor | None = None  # an answer that is empty, known from the first round on
-        self._passes = self._slabs = self._extent = 0
+        self._passes = self._extent = 0
 
     def push(self, slab: Tensor, *, last: bool = False) -> Tensor:
         """Feed the next slab `(B, C, T, H, W)`; `last=True` ends the axis with it."""
@@ -44,9 +48,12 @@ class SlabStream:
     def _joined(self, strips: Iterator[Tensor]) -> Tensor:
         """One round's strips in one; from the second round on, in which it is known how long that is, as they come."""
         if self.inner is None:
-            return concat(list(strips), self.outer)
+            whole = concat(list(strips), self.outer)
+            self._give(whole)
+            return whole
         gathered: list[Tensor] = []
-        joined, position = None, 0
+        joined: Tensor | None = None
+        position = 0
         for strip in strips:
             count = strip.shape[self.inner]
             if not self._extent or count in (0, self._extent) or strip.requires_grad:
@@ -58,8 +65,12 @@ class SlabStream:
             del strip  # or it would stay while the next is made
         joined = concat(gathered, self.inner) if joined is None else joined
         self._extent = joined.shape[self.inner]
-        self.sweep.begin("given", joined)  # to whoever takes it
+        self._give(joined)
         return joined
+
+    def _give(self, *answer: Tensor) -> None:
+        """Who takes the answer works now; then the next slab comes, and is copied when it is prepared."""
+        self.sweep.begin("given", *answer, self._slab, self._slab)
 
     def _room_beside(self, strip: Tensor) -> Tensor:
         """Room for all strips of a round; written to at once, as what is not yet would hide as much that was freed."""
@@ -98,9 +109,8 @@ class SlabStream:
         if self._empty is None:
             self._empty = slab.narrow(self.outer, 0, 0).clone()
         self._check(slab)
-        self._slabs += 1
-        if self._slabs == 2 and self.sweep.reuse:
-            self.sweep.reuse.forget()
+        if self.sweep.reuse:
+            self._slab = torch.empty_like(slab, device="meta")
         self.finished = last
         return self._rounds(slab, last)
 
@@ -122,6 +132,7 @@ class SlabStream:
             sweep.last, sweep.idle = {self.outer: last}, idle
             yield self._answer(slab)
             ended.append(sweep.last[self.outer])
+            self._give()
             return
         strips = self._strips(slab)
         index, inner_ended = 0, False
@@ -134,6 +145,7 @@ class SlabStream:
             inner_ended, index = sweep.last[self.inner], index + 1
         self._passes = index
         sweep.rewind(self.inner)
+        self._give()
 
     def _strips(self, slab: Tensor) -> Sequence[Tensor]:
         """A slab cut along the inner axis."""

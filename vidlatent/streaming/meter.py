@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,6 +53,7 @@ class LiveStorage(TorchDispatchMode):
         self.live_bytes = self.peak_bytes = self.calls = self.made_bytes = 0
         self.elsewhere: Callable[[], int] | None = None
         self.peak_everywhere_bytes = self._most = 0
+        self._marked = self._top = self._marked_everywhere = self._top_everywhere = 0
         self.here: Callable[[], object] = lambda: None
         self.at_peak: object = None
         self.device = torch.device(device).type
@@ -81,9 +83,9 @@ class LiveStorage(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         rule, named, counts = self._rule(func), dict(kwargs or {}), not self.pauses
-        away = self.elsewhere() if counts and self.elsewhere is not None else 0
+        away = self._away() if counts else 0
         if counts:  # what went there since the last operator was copied while its source was live
-            self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, self.live_bytes + away)
+            self._need_everywhere(self.live_bytes + away)
         result = rule.answer(*args, **named)
         if rule.effect == "view":
             return result
@@ -101,10 +103,37 @@ class LiveStorage(TorchDispatchMode):
         return result
 
     def _need(self, nbytes: int, away: int) -> None:
-        self.peak_bytes = max(self.peak_bytes, nbytes)
-        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, nbytes + away)
+        self.peak_bytes, self._top = max(self.peak_bytes, nbytes), max(self._top, nbytes)
+        self._need_everywhere(nbytes + away)
         if nbytes > self._most:
             self._most, self.at_peak = nbytes, self.here()
+
+    def _need_everywhere(self, nbytes: int) -> None:
+        self.peak_everywhere_bytes = max(self.peak_everywhere_bytes, nbytes)
+        self._top_everywhere = max(self._top_everywhere, nbytes)
+
+    def _away(self) -> int:
+        return self.elsewhere() if self.elsewhere is not None else 0
+
+    def mark(self) -> None:
+        """Count from here what `above_mark` tells."""
+        self._marked = self._top = self.live_bytes
+        self._marked_everywhere = self._top_everywhere = self.live_bytes + self._away()
+
+    def above_mark(self) -> tuple[int, int]:
+        """Bytes at the peak since the mark, above what was there: on the device, and everywhere."""
+        top_everywhere = max(self._top_everywhere, self.live_bytes + self._away())  # what was put down last
+        return self._top - self._marked, top_everywhere - self._marked_everywhere
+
+    @contextmanager
+    def unmarked(self) -> Iterator[None]:
+        """What is made meanwhile was there at the mark."""
+        live, everywhere = self.live_bytes, self.live_bytes + self._away()
+        top, top_everywhere = self._top, self._top_everywhere
+        yield
+        more, more_everywhere = self.live_bytes - live, self.live_bytes + self._away() - everywhere
+        self._marked, self._marked_everywhere = self._marked + more, self._marked_everywhere + more_everywhere
+        self._top, self._top_everywhere = top + more, top_everywhere + more_everywhere
 
     def effect_of(self, operation: Callable[..., Any], *args: Any) -> tuple[Any, Effect]:
         """Run an operation, and tell what it did."""
@@ -119,7 +148,7 @@ class LiveStorage(TorchDispatchMode):
         """Count it as if it had been done again."""
         self.calls, self.made_bytes = self.calls + effect.calls, self.made_bytes + effect.made_bytes
         self._compiled |= effect.compiled
-        self._need(self.live_bytes + effect.above_bytes, self.elsewhere() if self.elsewhere is not None else 0)
+        self._need(self.live_bytes + effect.above_bytes, self._away())
 
     def _rule(self, func: Any) -> _Rule:
         """Found by identity: operators take long to hash."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from vidlatent.streaming.shelf import Keep
@@ -19,7 +20,8 @@ class Plan:
     No axes means the whole clip at once. `keep` says where the outer axis's state lies between two slabs: "device",
     "host" (memory), or "file" (a temporary one). `peak_bytes` and `state_bytes` are
     predictions and `budget_bytes` what they were made for, 0 where there are none; `added_bytes` may come to what is
-    there when the pass begins, freed memory that is kept for reuse included. They are no part of the plan's identity.
+    there when the pass begins, freed memory that is kept for reuse included; of that `step_bytes` says what each step
+    of the sweep takes while it runs. They are no part of the plan's identity.
     """
 
     axes: tuple[int, ...] = ()
@@ -30,6 +32,7 @@ class Plan:
     state_bytes: int = field(default=0, compare=False)
     budget_bytes: int = field(default=0, compare=False)
     added_bytes: int = field(default=0, compare=False)
+    step_bytes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for axis in self.axes:

@@ -88,14 +88,13 @@ class Predictor:
         self._samples = samples
         slabs = empty_clip(shape, self.dtype).split(list(samples[outer].lengths), outer)
         with torch.no_grad(), self._counter() as counter:
-            stream.sweep.counter = counter
             tally = Tally(stream, counter)
             for index, slab in enumerate(slabs):
                 # a slab is prepared whole before it is cut in strips
                 uncut = prod(_cut(self.shape, outer, slab.shape[outer])) * self.dtype.itemsize - slab.nbytes
                 rounds = stream.rounds(slab.clone(), last=index == len(slabs) - 1)
                 tally.take(rounds, uncut, first=index == 0)
-        stream.sweep.counter = None  # they would hold each other
+        stream.sweep.steps = None  # it and the counter would hold each other
         needs_away, needs_here = tally.needs()
         return _with_code(needs_away, counter), _with_code(needs_here, counter)
 

@@ -1,9 +1,8 @@
 """Use freed memory again while a sweep runs: the system clears the pages of all that it hands out, which takes time.
 
-The heap keeps what is freed, and before a step of the sweep resident memory is looked at. What it grew by under that
-step before says how far it may grow now; if that is too far the heap's gaps are returned first, and if it still is,
-blocks of this step are mappings of their own, which leave no gaps. Nothing goes back while a step runs, so what is
-seen at the next is the peak.
+The heap keeps what is freed, and before a step of the sweep resident memory is looked at. What the step takes was
+counted with the plan; if that is too much beside what is resident, the heap's gaps are returned first, and if it still
+is, blocks of this step are mappings of their own, which leave no gaps.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from threading import RLock
 from typing import NamedTuple
 
 from vidlatent.streaming import heap
-from vidlatent.streaming.growth import Growth
+from vidlatent.streaming.steps import Expected
 
 _WORTH_IT = 1 << 20
 """Smaller gaps are not returned: looking through the heap takes time too."""
@@ -89,65 +88,42 @@ _process = _Process()
 class Reuse:
     """Keeps resident memory within `added_bytes` above what it is now, as long as a sweep needs no more.
 
-    Those that run at once share their room. When the last of a process is closed, or forgotten, freed memory is
-    returned as `heap.return_freed_blocks` does it for the budget.
+    `steps` says what each step of it takes. Those that run at once share their room. When the last of a process is
+    closed, or forgotten, freed memory is returned as `heap.return_freed_blocks` does it for the budget.
     """
 
-    def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:
+    def __init__(self, added_bytes: int, budget_bytes: int, peak_bytes: int, steps: Expected) -> None:
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+        self._steps = steps
         now = _look(self._statm)
         self._apart = now.gaps  # libraries, and what else is no block: the heap was trimmed just now
-        self._begun: tuple[Hashable, int, _Look] | None = None  # a step to learn from
-        self._growth = Growth()
         _process.begin(now, added_bytes)
         heap.use_huge_pages(added_bytes)
         self.close = weakref.finalize(self, _end, self._statm, added_bytes, budget_bytes, peak_bytes)
         self.close.atexit = False
 
     @classmethod
-    def within(cls, added_bytes: int, budget_bytes: int, peak_bytes: int) -> Reuse | None:
+    def within(cls, added_bytes: int, budget_bytes: int, peak_bytes: int, steps: Expected) -> Reuse | None:
         """One that has begun, or None where the heap cannot be told to keep what is freed."""
         if heap.in_use() is None or not heap.keep_freed_blocks():
             return None
-        return cls(added_bytes, budget_bytes, peak_bytes)
+        return cls(added_bytes, budget_bytes, peak_bytes, steps)
 
     def make_room(self, step: Hashable, nbytes: int) -> None:
         """`step` is about to work on so many bytes."""
-        now, limit = self._learn(), _process.limit - _SPARE
-        growth = self._growth.expected(step, nbytes)
-        resident = now.resident if now else _resident(self._statm)
-        self._begun = None
-        if resident + growth <= limit and self._growth.knows(step):
+        if not nbytes:
+            return
+        limit, takes = _process.limit - _SPARE, self._steps.of(step, nbytes)
+        if _resident(self._statm) + takes <= limit:
             _process.map_blocks(False)
             return  # to look at the heap takes longer than many a small step
-        now = now or self._look()
-        if now.resident + growth > limit and now.gaps > _WORTH_IT:
+        now = _look(self._statm, self._apart)
+        if now.gaps > _WORTH_IT:
             heap.return_free_heap()
             heap.use_huge_pages(max(limit - now.resident + now.gaps, 0))
-            now = self._look()
+            now = _look(self._statm, self._apart)
             self._apart += now.gaps  # there are none now: an answer not yet written to hid some
-            now = now._replace(gaps=0)
-        # of a step not seen yet too much is expected, and from mappings nothing is learned: it takes what was predicted
-        _process.map_blocks(now.resident + growth > limit and self._growth.knows(step))
-        if not _process.mapping:
-            self._begun = step, nbytes, now
-
-    def forget(self) -> None:
-        """Expect nothing of the steps seen so far: of a first slab many take less than of those that follow."""
-        self._begun = None
-        self._growth.forget_steps()
-
-    def _learn(self) -> _Look | None:
-        """What the last step took, if that is of interest; then what is seen now."""
-        if self._begun is None:
-            return None
-        (step, nbytes, before), now = self._begun, self._look()
-        gaps = before.gaps if before.gaps > _WORTH_IT else 0
-        self._growth.learn(step, nbytes, now.in_heap - before.in_heap, gaps)
-        return now
-
-    def _look(self) -> _Look:
-        return _look(self._statm, self._apart)
+        _process.map_blocks(now.resident + takes > limit)
 
 
 def _end(statm: int, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:

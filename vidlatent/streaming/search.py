@@ -63,6 +63,7 @@ class Search:
             state_bytes=needs.state_bytes,
             budget_bytes=self.budget,
             added_bytes=min(int(peak * _KEPT), self.budget) - there,
+            step_bytes=needs.step_bytes,
         )
 
     def _coarsest(self, group: Group) -> Plan | None:

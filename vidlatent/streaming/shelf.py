@@ -33,7 +33,7 @@ def room(shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype, device
 class Shelf:
     """On the device: nothing moves."""
 
-    absent_bytes = beside_bytes = 0
+    absent_bytes = beside_bytes = put_bytes = 0
 
     def put(self, x: Tensor) -> Tensor | Kept:
         """Lay down a copy of `x`, which may be a view of something larger."""
@@ -88,11 +88,12 @@ class Kept:
 class Away(Shelf):
     """Any other place: subclasses store, fetch (maybe later) and wait for what is fetched; places are used again.
 
-    `absent_bytes` are what lies there and was not sent for, `beside_bytes` what moving the largest tensor takes.
+    `absent_bytes` are what lies there and was not sent for, `put_bytes` all that was ever put there, `beside_bytes`
+    what moving the largest tensor takes.
     """
 
     def __init__(self) -> None:
-        self.absent_bytes = self.beside_bytes = 0
+        self.absent_bytes = self.beside_bytes = self.put_bytes = 0
         self._count = 0
         self._kept: dict[int, Kept] = {}
         self._ahead: dict[int, Any] = {}
@@ -104,6 +105,7 @@ class Away(Shelf):
         place = None if x.is_meta else self._store(x)  # counting memory stores nothing
         kept = Kept(self._count, x.shape, dense_strides(x), x.dtype, x.device, place)
         self.absent_bytes += kept.nbytes
+        self.put_bytes += kept.nbytes
         self.beside_bytes = max(self.beside_bytes, self._takes(x))
         self._count += 1
         self._kept[kept.number] = kept

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from torch import Tensor
 
 from vidlatent.streaming.meter import LiveStorage
 from vidlatent.streaming.sample import Sample
-from vidlatent.streaming.sampled import SampledStream
+from vidlatent.streaming.sampled import Count, SampledStream
 from vidlatent.streaming.state import kept_in
 from vidlatent.streaming.sweep import EVERY
 from vidlatent.streaming.waiting import Index, waiting
@@ -24,8 +24,9 @@ _OBJECT_BYTES = 1200
 class Needs:
     """Bytes that a sweep holds at its peak and between slabs (wherever those lie), and what it does.
 
-    Of the peak, `code_bytes` are there for slabs of any thickness. `calls` counts operators, `made_bytes` what they
-    write, `moved_bytes` what goes off the device and back; `at_peak` is the layer that was at work then.
+    Of the peak, `code_bytes` are there for slabs of any thickness; `step_bytes` is what each step takes above what was
+    there before. `calls` counts operators, `made_bytes` what they write, `moved_bytes` what goes off the device and
+    back; `at_peak` is the layer that was at work then.
     """
 
     peak_bytes: int
@@ -35,6 +36,7 @@ class Needs:
     moved_bytes: float = 0.0
     code_bytes: int = 0
     at_peak: object = None
+    step_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Tally:
@@ -42,6 +44,7 @@ class Tally:
 
     def __init__(self, stream: SampledStream, counter: LiveStorage) -> None:
         self._stream, self._counter = stream, counter
+        self._steps = stream.sweep.steps = Count(counter, stream.sweep.shelf)
         self._shelf = shelf = stream.sweep.shelf
         self._outer = stream.samples[stream.outer]
         self._inner = stream.samples[stream.inner] if stream.inner is not None else None
@@ -81,14 +84,14 @@ class Tally:
     def _take_strips(self, strips: Iterator[Tensor], *, warm: bool) -> int:
         """Bytes that the inner axis would have held more."""
         counter, beside, sample, along = self._counter, self._shelf.beside_bytes, self._inner, self._stream.inner
-        warms, missed, count, sweep, steps = sample is not None and sample.warm, 0, 0, self._stream.sweep, -1
+        warms, missed, count, begun = sample is not None and sample.warm, 0, 0, -1
         counter.restart()
         counter.pauses = warm or warms
         for strip in strips:
             del strip  # or it would stay while the next is made
             count += 1
-            before, steps = steps, sweep.steps
-            if along is None or sample is None or steps == before:  # nothing was done
+            before, begun = begun, self._steps.begun
+            if along is None or sample is None or begun == before:  # nothing was done
                 continue
             if warms and count == 1:
                 self._stream.forget_thickness(along)
@@ -104,9 +107,11 @@ class Tally:
         scale = prod(s.total / (len(s.lengths) - 1) if s.warm else s.length / sum(s.lengths) for s in samples)
         calls, made = scale * self._counter.calls, scale * self._counter.made_bytes
         moved = self._moved * self._outer.total / (len(self._outer.lengths) - self._outer.warm)
-        objects = self._objects()
-        away = Needs(self._away + objects, self._state, calls, made, moved, at_peak=self._counter.at_peak)
-        return away, replace(away, peak_bytes=self._here + objects, moved_bytes=0)
+        objects, (steps_away, steps_here) = self._objects(), self._steps.by_name(self._stream.module)
+        away = Needs(
+            self._away + objects, self._state, calls, made, moved, at_peak=self._counter.at_peak, step_bytes=steps_away
+        )
+        return away, replace(away, peak_bytes=self._here + objects, moved_bytes=0, step_bytes=steps_here)
 
     def _held(self, *, filling: bool) -> _Held:
         """State between two rounds; notes and some small states are on the device always."""
