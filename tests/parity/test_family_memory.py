@@ -8,7 +8,7 @@ from torch import Tensor
 from vidlatent.autoencoders import Autoencoder, build
 from vidlatent.autoencoders.catalog import CATALOG
 from vidlatent.errors import BudgetTooSmall
-from vidlatent.streaming import Plan, meter, search
+from vidlatent.streaming import Plan, meter, search, tally
 from vidlatent.streaming.module import Barrier, Local, Pointwise
 from vidlatent.testing import relative_error
 
@@ -50,6 +50,7 @@ def count_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out allowances and compiled code, which are more than all of so small a clip."""
     monkeypatch.setattr(search, "with_slack", lambda counted, device, **_: counted)
     monkeypatch.setattr(meter, "CODE_BYTES", 0)
+    monkeypatch.setattr(tally, "_OBJECT_BYTES", 0)
 
 
 @pytest.mark.parametrize("preset", [pytest.param(p, marks=[pytest.mark.slow] * (p in LONG)) for p in NARROW])

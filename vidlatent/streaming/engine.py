@@ -56,7 +56,7 @@ class SlabStream:
         position = 0
         for strip in strips:
             count = strip.shape[self.inner]
-            if not self._extent or count in (0, self._extent) or strip.requires_grad:
+            if not self._extent or count in (0, self._extent) or not strip.numel() or strip.requires_grad:
                 gathered = [*(one for one in gathered if one.shape[self.inner]), strip]
                 continue
             joined = self._room_beside(strip) if joined is None else joined
@@ -64,7 +64,7 @@ class SlabStream:
             position += count
             del strip  # or it would stay while the next is made
         joined = concat(gathered, self.inner) if joined is None else joined
-        self._extent = joined.shape[self.inner]
+        self._extent = joined.shape[self.inner] if joined.numel() else self._extent  # else it says nothing
         self._give(joined)
         return joined
 

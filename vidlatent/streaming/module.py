@@ -173,8 +173,8 @@ class Barrier(Sweepable):
         axis = swept[0]  # the outer of two: when it ends, both have
         if sweep.passes(x) and not (sweep.idle and axis == sweep.axes[0]):
             return x
-        sweep.begin(self, x)
         gather = sweep.state(self, axis, Gather)
+        sweep.begin(self, x, *gather.slabs[: int(gather.closed)])
         notes = sweep.state(self, axis, Notes, shared=len(swept) > 1)
         if gather.closed:
             return self._release(axis, gather, notes, sweep, shared=len(swept) > 1) if gather.slabs else x
