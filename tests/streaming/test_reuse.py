@@ -35,7 +35,11 @@ return_freed_blocks(plan.budget_bytes)
 before, made = resident("VmRSS"), faults()
 Path("/proc/self/clear_refs").write_text("5")
 answer = ae.decode(x, plan=plan)
-peak, made = resident("VmHWM") - before, faults() - made
+made = faults() - made
+for again in range(2):
+    del answer
+    answer = ae.decode(x, plan=plan)
+peak = resident("VmHWM") - before
 del answer
 gc.collect()
 block = torch.ones(10 * 2**20)  # 40 MiB
@@ -45,7 +49,7 @@ print(peak, plan.budget_bytes >> 20, made, resident("VmRSS") - before)
 
 
 def decoded(kind: str) -> tuple[int, int, int, int]:
-    """MiB at the peak, MiB allowed, page faults, and MiB that stay."""
+    """MiB at the peak of three passes, MiB allowed, page faults of the first, and MiB that stay."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     command = [sys.executable, "-c", DECODE, kind]
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=environment)
@@ -54,7 +58,7 @@ def decoded(kind: str) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.skipif(heap.in_use() is None, reason="the heap of another C library")
-def test_a_pass_reuses_memory_within_the_budget() -> None:
+def test_passes_reuse_memory_within_the_budget() -> None:
     peak, budget, faults, stays = decoded("reuse")
     assert peak <= budget
     assert faults < 0.8 * decoded("return")[2]

@@ -26,11 +26,10 @@ _SPARE = 8 << 20
 
 
 class _Look(NamedTuple):
-    """Bytes of this process: resident, of these in gaps of the heap, and those that are no mapping of their own."""
+    """Bytes of this process that are resident, and of these in gaps of the heap."""
 
     resident: int
     gaps: int
-    in_heap: int
 
 
 def _look(statm: int, apart: int = 0) -> _Look:
@@ -38,7 +37,7 @@ def _look(statm: int, apart: int = 0) -> _Look:
     resident = _resident(statm)
     used = heap.in_use()
     assert used is not None
-    return _Look(resident, resident - sum(used) - apart, resident - used.mapped)
+    return _Look(resident, resident - sum(used) - apart)
 
 
 def _resident(statm: int) -> int:
@@ -62,9 +61,11 @@ class _Process:
 
     def begin(self, now: _Look, added_bytes: int) -> None:
         with self.lock:
-            if not self.running:
-                self.limit, self.apart = now.resident - min(self.left, int(added_bytes * _LEFT)), now.gaps
-            self.limit = max(self.limit, now.resident) + added_bytes if self.running else self.limit + added_bytes
+            if self.running:
+                self.limit = max(self.limit, now.resident) + added_bytes
+            else:
+                self.limit = now.resident + added_bytes - min(self.left, int(added_bytes * _LEFT))
+                self.apart = now.gaps
             self.running += 1
 
     def end(self, statm: int, added_bytes: int, budget_bytes: int, peak_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from sys import intern
 
 from torch import nn
 
@@ -34,4 +35,6 @@ class Expected:
 def name_of(step: Hashable, names: Mapping[nn.Module, str]) -> str | None:
     """A module's name and what it does; None for what is no module's."""
     module, *does = step if isinstance(step, tuple) else (step,)
-    return " ".join([names[module], *map(str, does)]) if isinstance(module, nn.Module) and module in names else None
+    if not isinstance(module, nn.Module) or module not in names:
+        return None
+    return intern(" ".join([names[module], *map(str, does)]))  # the same in every plan
