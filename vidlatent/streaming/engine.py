@@ -123,6 +123,7 @@ class SlabStream:
             yield self._round(self.empty, last, ended, idle=True)
         if last and self.sweep.reuse:
             self.sweep.reuse.close()
+            self.sweep.reuse = None
 
     def _round(self, slab: Tensor, last: bool, ended: list[bool], *, idle: bool = False) -> Iterator[Tensor]:
         """One slab through the module, in strips if there is an inner axis; adds whether the outer axis came out."""
