@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from measure import in_process, paired_times_apart
 from scipy.optimize import nnls
 
 import vidlatent as vl
@@ -81,30 +79,10 @@ class Case:
         return found
 
 
-_work: tuple[Sweepable, torch.Tensor, Plan]
-
-
-def _begin(case: Case, plan: Plan, threads: int) -> None:
-    global _work
-    torch.set_num_threads(threads)
-    _work = (*case.ready(), plan)
-
-
-@torch.no_grad()
-def _seconds() -> float:
-    started = time.process_time()
-    run(*_work)
-    return time.process_time() - started
-
-
-def measured(case: Case, plans: list[Plan], rounds: int) -> list[float]:
-    """Seconds of every plan, medians of interleaved rounds after one to warm up."""
-    start = multiprocessing.get_context("fork")
-    with ExitStack() as stack:
-        threads = torch.get_num_threads()
-        pools = [stack.enter_context(start.Pool(1, _begin, (case, plan, threads))) for plan in plans]
-        rows = [[pool.apply(_seconds) for pool in pools] for _ in range(rounds + 1)][1:]
-    return [statistics.median(column) for column in zip(*rows, strict=True)]
+def loaded(case: Case, plan: Plan) -> Callable[[], torch.Tensor]:
+    """One pass, ready to go."""
+    module, x = case.ready()
+    return lambda: run(module, x, plan)
 
 
 def main() -> None:
@@ -117,9 +95,9 @@ def main() -> None:
     counts, seconds, of_case, plans = [], [], [], []
     cases = [Case(name, direction) for name in CASES for direction in ("encode", "decode")]
     for index, case in enumerate(cases):
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            known = pool.apply(case.needs)
-        seconds += measured(case, [plan for plan, _ in known], args.rounds)
+        known = in_process(case.needs)
+        times = paired_times_apart({str(plan): (loaded, (case, plan)) for plan, _ in known}, args.rounds)
+        seconds += [statistics.median(taken) for taken in times.values()]
         counts += [[getattr(needs, count) for count in COUNTS] for _, needs in known]
         of_case += [index] * len(known)
         plans += [plan for plan, _ in known]

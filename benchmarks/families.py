@@ -19,20 +19,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import pickle
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from measure import held_and_peak_bytes, median_ratio
+from measure import held_and_peak_bytes, in_process, median_ratio, paired_times_apart
 
 import vidlatent as vl
 from vidlatent.autoencoders.diffusers_format import adapter, save_pretrained
@@ -44,7 +41,6 @@ OURS, THEIRS = (WHOLE, *SHARES), (PLAIN, TILED)
 NO_PLAIN, NO_TILES = ("allegro",), ("svd", "cosmos-1.0", "kvae-1")
 _IMAGES = (diffusers.AutoencoderKL, diffusers.AutoencoderDC, diffusers.AutoencoderKLTemporalDecoder)
 Run = Callable[[], torch.Tensor]
-_run: Run
 
 
 @dataclass(frozen=True)
@@ -176,42 +172,13 @@ def one_pass(name: str, way: str, direction: str, folder: str, budget: int | Non
     return lambda: torch.save(run(), Path(folder, "answer.pt"))  # as it lies: a copy would count
 
 
-def timed(
-    name: str, direction: str, folder: str, budgets: dict[str, int | None], rounds: int
-) -> dict[str, list[float]]:
-    """Processor seconds of every way in every round; each has a process, as a budget sets the allocator of its own."""
-    start = multiprocessing.get_context("fork")
-    with ExitStack() as stack:
-        ways = {
-            way: stack.enter_context(
-                start.Pool(1, _begin, (name, way, direction, folder, budget, torch.get_num_threads()))
-            )
-            for way, budget in budgets.items()
-        }
-        rows = [{way: pool.apply(_seconds) for way, pool in ways.items()} for _ in range(rounds + 1)]
-    return {way: [row[way] for row in rows[1:]] for way in ways}
-
-
-def _begin(name: str, way: str, direction: str, folder: str, budget: int | None, threads: int) -> None:
-    global _run
-    torch.set_num_threads(threads)
-    _run = loaded(name, way, direction, folder, budget)
-
-
-def _seconds() -> float:
-    started = time.process_time()
-    with torch.no_grad():
-        _run()
-    return time.process_time() - started
-
-
 def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict[str, Any]:
     """Seconds, peak and error of every way, and the ratios of their times."""
     rows: dict[str, Any] = {}
     budgets: dict[str, int | None] = {}
     want = None
     with tempfile.TemporaryDirectory() as folder:
-        held = _in_process(prepare, name, CASES[name], direction, folder)
+        held = in_process(prepare, name, CASES[name], direction, folder)
         for way in ways:
             if (name in NO_PLAIN and way == PLAIN) or (name in NO_TILES and way == TILED):
                 continue
@@ -230,7 +197,8 @@ def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict
             error = relative_error(answer.clamp(-1, 1) if direction == "decode" else answer, want)
             told = {} if budget is None else {"budget_MiB": budget >> 20, **too_small}
             rows[way] = {"peak": peak, "peak_MiB": peak >> 20, **told, "error": error}
-        times = timed(name, direction, folder, budgets, rounds)
+        setups = {way: (loaded, (name, way, direction, folder, budget)) for way, budget in budgets.items()}
+        times = paired_times_apart(setups, rounds)
     for way, row in rows.items():
         row["seconds"] = round(statistics.median(times[way]), 3)
         del row["peak"]
@@ -242,11 +210,6 @@ def measure(name: str, direction: str, rounds: int, ways: Sequence[str]) -> dict
         if other in times
     }
     return {"clip": CASES[name].clip, "held_MiB": held >> 20, **speedups, "ways": rows}
-
-
-def _in_process(function: Callable[..., Any], *args: Any) -> Any:
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(function, args)
 
 
 def main() -> None:

@@ -31,6 +31,42 @@ def paired_times(actions: Mapping[str, Action], rounds: int, *, warm_up: bool = 
     return times
 
 
+def paired_times_apart(
+    setups: Mapping[str, tuple[Callable[..., Action], tuple[Any, ...]]], rounds: int
+) -> dict[str, list[float]]:
+    """As `paired_times`, of `setup(*args)()` in a process for each, as a budget sets the allocator of its own."""
+    context, threads = multiprocessing.get_context("fork"), torch.get_num_threads()
+    with contextlib.ExitStack() as stack:
+        pools = {
+            name: stack.enter_context(context.Pool(1, _make_ready, (setup, args, threads)))
+            for name, (setup, args) in setups.items()
+        }
+        rows = [{name: pool.apply(_seconds) for name, pool in pools.items()} for _ in range(rounds + 1)]
+    return {name: [row[name] for row in rows[1:]] for name in setups}
+
+
+_ready: Action
+
+
+def _make_ready(setup: Callable[..., Action], args: tuple[Any, ...], threads: int) -> None:
+    global _ready
+    torch.set_num_threads(threads)
+    _ready = setup(*args)
+
+
+def _seconds() -> float:
+    started = time.process_time()
+    with torch.no_grad():
+        _ready()
+    return time.process_time() - started
+
+
+def in_process(function: Callable[..., Any], *args: Any) -> Any:
+    """What `function(*args)` gives in a process that ends with it, and takes its memory along."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(function, args)
+
+
 def median_ratio(over: list[float], under: list[float]) -> float:
     """Median of the ratios within each round."""
     return statistics.median(a / b for a, b in zip(over, under, strict=True))

@@ -73,11 +73,13 @@ class SlabStream:
         self.sweep.begin("given", *answer, self._slab, self._slab)
 
     def _room_beside(self, strip: Tensor) -> Tensor:
-        """Room for all strips of a round; written to at once, as what is not yet would hide as much that was freed."""
+        """Room for all strips of a round."""
         assert self.inner is not None
         self.sweep.begin("joining", *[strip] * ceil(self._extent / strip.shape[self.inner]))
         shape = [*strip.shape[: self.inner], self._extent, *strip.shape[self.inner + 1 :]]
-        return room(shape, strip.stride(), strip.dtype, strip.device).zero_()
+        joined = room(shape, strip.stride(), strip.dtype, strip.device)
+        # what is not written to yet would hide as much memory that was freed
+        return joined.zero_() if self.sweep.reuse else joined
 
     def finish(self) -> Tensor:
         """End the axis and return what was still waiting for it."""

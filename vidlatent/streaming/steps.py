@@ -12,7 +12,7 @@ _TIMES = 8
 
 
 def modules_named(root: nn.Module) -> dict[nn.Module, str]:
-    """Names of modules: what was counted for one of two equal trees is looked up for the other."""
+    """Names of modules, by which what is known of one of two equal trees is found for the other."""
     return {module: name for name, module in root.named_modules()}
 
 

@@ -13,6 +13,7 @@ from vidlatent.streaming.reuse import Reuse
 from vidlatent.streaming.shelf import Keep, Kept
 from vidlatent.streaming.shelves import SHELVES
 from vidlatent.streaming.state import State, convert, kept_in
+from vidlatent.streaming.steps import modules_named
 from vidlatent.streaming.window import H, T
 
 Kind = TypeVar("Kind")
@@ -153,7 +154,7 @@ class Sweep:
 
     def state_dict(self, root: nn.Module) -> dict[str, dict[str, Any]]:
         """Everything needed to continue this pass elsewhere; loads with `torch.load(weights_only=True)`."""
-        names = {module: name for name, module in root.named_modules()}
+        names = modules_named(root)
         saved = {}
         for axis, states in self._states.items():
             for (module, inner, kind), state in states.items():
